@@ -1,0 +1,1 @@
+//! Runs a case over its parties and owns the run directory.

@@ -1,0 +1,1 @@
+//! Reads hostile model folders: safetensors, shards, configurations, tokenizers, templates.

@@ -1,0 +1,89 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::MethodId;
+
+/// What a statistic bears on. The axes are reported apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Axis {
+    /// Axis B: do suspect and base share weights?
+    WeightLineage,
+    /// Axis T: whose outputs did the suspect learn from?
+    TeacherIdentity,
+}
+
+/// What makes the null. The two kinds are never mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Our own randomisation: p-values are exact.
+    Design,
+    /// Other models of known history: a score means nothing without them.
+    Population,
+}
+
+/// An interval and what it accounts for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+    /// Nominal coverage, in (0, 1), over the probe's units (prompts, cells, layers). It says how
+    /// precisely the score is known, not how unusual the score is among models.
+    pub level: f64,
+}
+
+/// The score of one candidate: a teacher on axis T, a base on axis B.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CandidateScore {
+    /// Party name.
+    pub candidate: String,
+    /// Larger means more like a descendant of the candidate. Unit: [`Statistic::unit`].
+    pub score: f64,
+    /// Interval of the score.
+    pub interval: Option<Interval>,
+    /// Standardised effect (mean over standard deviation of the units), without dimension.
+    pub effect: Option<f64>,
+    /// Units used (prompts, cells, layers).
+    pub units: u32,
+}
+
+/// The smallest effect that these inputs would have shown.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Power {
+    /// Smallest score seen with probability `power` by a one-sided test of size `size`.
+    pub smallest_effect: f64,
+    /// Size of the test.
+    pub size: f64,
+    /// Its power at `smallest_effect`.
+    pub power: f64,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Statistic {
+    /// How it was computed.
+    pub method: MethodId,
+    /// What it bears on.
+    pub axis: Axis,
+    /// What makes the null.
+    pub basis: Basis,
+    /// Unit of the scores, in words: `nats per byte`.
+    pub unit: String,
+    /// One entry a candidate, in the order of the case.
+    pub candidates: Vec<CandidateScore>,
+    /// What the probe itself concludes where its null needs no population ("same model").
+    pub finding: Option<String>,
+    /// Power, where it can be stated.
+    pub power: Option<Power>,
+    /// Further numbers by name, for the appendix.
+    pub details: BTreeMap<String, f64>,
+}

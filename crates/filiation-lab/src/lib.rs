@@ -1,0 +1,1 @@
+//! Trains small labelled teachers, bases and students.

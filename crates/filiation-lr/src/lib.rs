@@ -1,0 +1,1 @@
+//! From statistics to opinions: calibration, bounds, the claim ladder.

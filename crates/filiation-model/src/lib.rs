@@ -1,0 +1,1 @@
+//! Scores, generates and embeds text with a local model, by candle.

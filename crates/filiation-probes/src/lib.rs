@@ -1,0 +1,1 @@
+//! The probes: what is asked of every party, and the statistic of the answers.

@@ -1,0 +1,1 @@
+//! Statistics: exact tails in log space, resampling, divergences, assignment, CKA.
