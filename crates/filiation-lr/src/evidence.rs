@@ -1,0 +1,124 @@
+use filiation_core::{Axis, Basis, CandidateScore, Interval, MethodId, Power, Statistic};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Contrast, Population, Setting, Shortfall, Tier};
+
+/// A candidate with its place among the candidates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ranked {
+    /// Party name.
+    pub candidate: String,
+    /// 1 is the largest score. Equal scores share the better rank.
+    pub rank: u32,
+    /// The score, in [`Evidence::unit`].
+    pub score: f64,
+    /// Its interval over the probe's units.
+    pub interval: Option<Interval>,
+    /// Standardised effect, without dimension.
+    pub effect: Option<f64>,
+    /// Units used.
+    pub units: u32,
+}
+
+/// What one probe contributes to an opinion at the tier that the population allows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// How the statistic was computed.
+    pub method: MethodId,
+    /// What it bears on.
+    pub axis: Axis,
+    /// What makes the null.
+    pub basis: Basis,
+    /// Unit of the scores.
+    pub unit: String,
+    /// The candidates, best first; ties in the order of the case.
+    pub ranked: Vec<Ranked>,
+    /// What the probe itself concludes.
+    pub finding: Option<String>,
+    /// The smallest effect that these inputs would have shown.
+    pub power: Option<Power>,
+    /// Which alternatives the scores can be held against.
+    pub contrasts: Vec<Contrast>,
+    /// The tier that the population supports.
+    pub tier: Tier,
+    /// What is missing for the next tier.
+    pub missing: Option<Shortfall>,
+    /// Why there is no likelihood ratio, and what it would take.
+    pub limit: String,
+}
+
+impl Evidence {
+    /// The candidates with the largest score.
+    pub fn first(&self) -> impl Iterator<Item = &Ranked> {
+        self.ranked.iter().filter(|r| r.rank == 1)
+    }
+}
+
+/// Places a statistic in its case. No likelihood ratio comes out: this version has no calibrated
+/// population, and a score means something only against models of known history.
+///
+/// Scores that are not finite rank last.
+pub fn weigh(statistic: &Statistic, setting: &Setting, population: &Population) -> Evidence {
+    let tier = Tier::of(population);
+    Evidence {
+        method: statistic.method.clone(),
+        axis: statistic.axis,
+        basis: statistic.basis,
+        unit: statistic.unit.clone(),
+        ranked: rank(&statistic.candidates),
+        finding: statistic.finding.clone(),
+        power: statistic.power,
+        contrasts: Contrast::all(statistic, setting),
+        tier,
+        missing: tier
+            .next()
+            .and_then(|rung| rung.needs.shortfall(population)),
+        limit: limit(statistic, population),
+    }
+}
+
+fn rank(candidates: &[CandidateScore]) -> Vec<Ranked> {
+    let mut order: Vec<&CandidateScore> = candidates.iter().collect();
+    order.sort_by(|a, b| key(b.score).total_cmp(&key(a.score)));
+    order
+        .iter()
+        .map(|c| Ranked {
+            candidate: c.candidate.clone(),
+            rank: 1 + candidates
+                .iter()
+                .filter(|o| key(o.score) > key(c.score))
+                .count() as u32,
+            score: c.score,
+            interval: c.interval,
+            effect: c.effect,
+            units: c.units,
+        })
+        .collect()
+}
+
+// Adding zero makes -0 and 0 one key.
+fn key(score: f64) -> f64 {
+    if score.is_finite() {
+        score + 0.0
+    } else {
+        f64::NEG_INFINITY
+    }
+}
+
+fn limit(statistic: &Statistic, population: &Population) -> String {
+    if statistic.axis == Axis::WeightLineage {
+        return "weight lineage says whether suspect and base share weights; it is no evidence on \
+                whose outputs were used and enters no likelihood ratio for a teacher"
+            .into();
+    }
+    let first = crate::LADDER[1].needs;
+    format!(
+        "no likelihood ratio can be stated: the population holds {} distilled and {} other \
+         independent lineages scored by this method, and at least {} and {} are needed before one \
+         (of at most 10) can be defended; more prompts do not change this",
+        population.distilled, population.other, first.distilled, first.other
+    )
+}

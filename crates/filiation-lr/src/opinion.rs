@@ -1,0 +1,180 @@
+use std::fmt;
+
+use filiation_core::{Axis, Proposition};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Evidence, Setting, Tier};
+
+/// Where one probe puts a candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRank {
+    /// The probe's name.
+    pub probe: String,
+    /// The candidate's rank, 1 is best.
+    pub rank: u32,
+}
+
+/// Where the probes of the teacher axis put one candidate. Ranks are set side by side: they are
+/// neither multiplied nor averaged, because probes of one suspect depend on each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// Party name.
+    pub candidate: String,
+    /// One entry a probe that scored it.
+    pub ranks: Vec<ProbeRank>,
+    /// How many probes put it first with an interval above zero.
+    pub clearly_first: u32,
+    /// How many probes put it first at all.
+    pub first: u32,
+}
+
+/// All that may be said in a case, and the only type here with a rendering.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Opinion {
+    /// Who was compared.
+    pub setting: Setting,
+    /// The tier of the whole: that of the poorest evidence on the teacher axis.
+    pub tier: Tier,
+    /// The evidence, one entry a probe that did not abstain.
+    pub evidence: Vec<Evidence>,
+    /// Agreement of the probes of the teacher axis, in the order of the case.
+    pub agreement: Vec<Agreement>,
+    /// What follows, sentence by sentence.
+    pub statements: Vec<String>,
+}
+
+impl Opinion {
+    /// The opinion on what the probes found.
+    pub fn new(setting: Setting, evidence: Vec<Evidence>) -> Self {
+        let teacher_axis = || evidence.iter().filter(|e| e.axis == Axis::TeacherIdentity);
+        let tier = teacher_axis().map(|e| e.tier).min().unwrap_or(Tier::Tier0);
+        let agreement: Vec<_> = setting
+            .teachers
+            .iter()
+            .map(|teacher| agree(teacher, &evidence))
+            .collect();
+        let statements = statements(&setting, &evidence, &agreement);
+        Self {
+            setting,
+            tier,
+            evidence,
+            agreement,
+            statements,
+        }
+    }
+}
+
+fn agree(teacher: &str, evidence: &[Evidence]) -> Agreement {
+    let places: Vec<_> = evidence
+        .iter()
+        .filter(|e| e.axis == Axis::TeacherIdentity)
+        .filter_map(|e| Some((e, e.ranked.iter().find(|r| r.candidate == teacher)?)))
+        .collect();
+    let count = |wanted: &dyn Fn(&crate::Ranked) -> bool| {
+        places.iter().filter(|(_, r)| wanted(r)).count() as u32
+    };
+    Agreement {
+        candidate: teacher.to_owned(),
+        clearly_first: count(&|r| r.rank == 1 && r.interval.is_some_and(|i| i.lower > 0.0)),
+        first: count(&|r| r.rank == 1),
+        ranks: places
+            .iter()
+            .map(|(e, r)| ProbeRank {
+                probe: e.method.name().to_owned(),
+                rank: r.rank,
+            })
+            .collect(),
+    }
+}
+
+fn statements(setting: &Setting, evidence: &[Evidence], agreement: &[Agreement]) -> Vec<String> {
+    let scored = evidence
+        .iter()
+        .filter(|e| e.axis == Axis::TeacherIdentity)
+        .count();
+    let mut all = vec![ranking(setting, agreement, scored)];
+    if let Some(e) = evidence.iter().find(|e| e.axis == Axis::TeacherIdentity) {
+        all.push(e.limit.clone());
+    }
+    all.extend(unheld(evidence));
+    all.extend(
+        evidence
+            .iter()
+            .filter(|e| e.axis == Axis::WeightLineage)
+            .filter_map(|e| e.finding.clone()),
+    );
+    all.push(
+        "a score near zero does not show that no teacher was used: a small share of teacher text, \
+         or training after it, hides below the smallest effect that could be seen"
+            .into(),
+    );
+    all
+}
+
+fn ranking(setting: &Setting, agreement: &[Agreement], scored: usize) -> String {
+    let suspect = &setting.suspect;
+    if scored == 0 {
+        return format!("no probe could compare `{suspect}` with the candidate teachers");
+    }
+    let named = |pick: fn(&Agreement) -> u32| {
+        agreement
+            .iter()
+            .filter(|a| pick(a) > 0)
+            .map(|a| format!("`{}` ({} of {scored})", a.candidate, pick(a)))
+            .collect::<Vec<_>>()
+    };
+    let clear = named(|a| a.clearly_first);
+    if clear.is_empty() {
+        return format!(
+            "no candidate stands above the others for `{suspect}`: no probe of {scored} puts one \
+             first with an interval above zero"
+        );
+    }
+    format!(
+        "for `{suspect}`, first among the candidates with an interval above zero: {} probes",
+        clear.join(", ")
+    )
+}
+
+// An alternative that no probe was set up to exclude stays open, and is said to.
+fn unheld(evidence: &[Evidence]) -> Vec<String> {
+    Proposition::ALTERNATIVES
+        .iter()
+        .filter_map(|&alternative| {
+            let contrasts: Vec<_> = evidence
+                .iter()
+                .filter(|e| e.axis == Axis::TeacherIdentity)
+                .flat_map(|e| e.contrasts.iter().filter(|c| c.alternative == alternative))
+                .collect();
+            let open = !contrasts.is_empty() && contrasts.iter().all(|c| !c.present);
+            open.then(|| {
+                format!(
+                    "{} is not contrasted: {}",
+                    alternative.symbol(),
+                    contrasts[0].because
+                )
+            })
+        })
+        .collect()
+}
+
+impl fmt::Display for Opinion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suspect = &self.setting.suspect;
+        writeln!(f, "Propositions, for each candidate teacher T:")?;
+        for p in [Proposition::Distilled]
+            .iter()
+            .chain(&Proposition::ALTERNATIVES)
+        {
+            writeln!(f, "  {}  {}", p.symbol(), p.sentence(suspect, "T"))?;
+        }
+        writeln!(f, "Claim ladder: tier {}.", self.tier.number())?;
+        self.statements
+            .iter()
+            .try_for_each(|s| writeln!(f, "- {s}"))
+    }
+}
