@@ -109,3 +109,23 @@ fn begins_a_path(line: &str, folder: &str) -> bool {
         !before.is_some_and(|c| c.is_alphanumeric() || "._-}$)".contains(c))
     })
 }
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut links = 0;
+    for page in with_extension(&["md"]) {
+        let folder = page.parent().expect("a file in a folder");
+        let text = read(&page);
+        for rest in text.split("](").skip(1) {
+            let link = rest.split(')').next().unwrap_or_default();
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            links += 1;
+            let found = folder.join(file).exists();
+            assert!(found, "`{}` links to `{link}`", shown(&page));
+        }
+    }
+    assert!(links > 10, "{links} links found");
+}
