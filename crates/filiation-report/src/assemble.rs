@@ -1,0 +1,148 @@
+use filiation_core::{Axis, Party, Proposition, Reason};
+use filiation_lr::{Evidence, Opinion, Setting};
+
+use crate::{
+    Alternative, CaseFacts, Contested, FoundBy, Held, Outcome, ProbeRecord, Report, SuiteFacts,
+    Tool,
+};
+
+/// What a report is made of.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// What was asked for.
+    pub case: CaseFacts,
+    /// The models in the order of the case.
+    pub parties: Vec<Party>,
+    /// The prompts.
+    pub suites: Vec<SuiteFacts>,
+    /// Every probe of the plan.
+    pub probes: Vec<ProbeRecord>,
+    /// The weighed statistics of those that gave one.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Report {
+    /// The report on `parts`.
+    pub fn assemble(parts: Parts) -> Self {
+        let setting = Setting::of(&parts.parties);
+        let propositions = contested(&setting, &parts.evidence);
+        let limitations = limitations(&parts, &setting);
+        let explanations = explanations(&parts.probes);
+        Self {
+            format: Self::FORMAT.into(),
+            tool: Tool {
+                name: "filiation".into(),
+                version: env!("CARGO_PKG_VERSION").into(),
+            },
+            propositions,
+            limitations,
+            explanations,
+            opinion: Opinion::new(setting, parts.evidence),
+            case: parts.case,
+            parties: parts.parties,
+            suites: parts.suites,
+            probes: parts.probes,
+        }
+    }
+}
+
+fn contested(setting: &Setting, evidence: &[Evidence]) -> Vec<Contested> {
+    let suspect = &setting.suspect;
+    let alternative = |teacher: &str, proposition: Proposition| Alternative {
+        proposition,
+        sentence: proposition.sentence(suspect, teacher),
+        held: held(proposition, evidence),
+    };
+    setting
+        .teachers
+        .iter()
+        .map(|teacher| Contested {
+            teacher: teacher.clone(),
+            distilled: Proposition::Distilled.sentence(suspect, teacher),
+            alternatives: Proposition::ALTERNATIVES
+                .map(|p| alternative(teacher, p))
+                .into(),
+        })
+        .collect()
+}
+
+fn held(proposition: Proposition, evidence: &[Evidence]) -> Vec<Held> {
+    evidence
+        .iter()
+        .filter(|e| e.axis == Axis::TeacherIdentity)
+        .flat_map(|e| e.contrasts.iter().map(move |c| (e, c)))
+        .filter(|(_, c)| c.alternative == proposition)
+        .map(|(e, c)| Held {
+            probe: e.method.name().into(),
+            present: c.present,
+            because: c.because.clone(),
+        })
+        .collect()
+}
+
+fn limitations(parts: &Parts, setting: &Setting) -> Vec<String> {
+    let mut all = vec![
+        "the ranking is among the candidates named in this case; a teacher that is not among \
+         them cannot come first"
+            .into(),
+        "intervals say how precisely a score is known over prompts, not how unusual it is among \
+         models"
+            .into(),
+        "the probes look at the same suspect with the same prompts: that several agree is less \
+         than as many independent findings"
+            .into(),
+    ];
+    match parts.case.found_by {
+        FoundBy::NamedInAdvance => {}
+        FoundBy::Batch(m) => all.push(format!(
+            "the suspect was picked out of a batch of {m}: the most striking of {m} looks striking \
+             by chance more often than one named in advance"
+        )),
+    }
+    if let Some(limit) = parts.case.limit {
+        all.push(format!(
+            "at most {limit} prompts of each suite were used: for trying out, not for a finding"
+        ));
+    }
+    if let Some(prior) = parts.case.prior {
+        all.push(format!(
+            "the prior of {prior} stated with the case stays as it is: without a likelihood ratio \
+             there is nothing to update it with"
+        ));
+    }
+    if setting.base.is_none() {
+        all.push(
+            "no base is named: what the suspect knew before any teacher cannot be taken off".into(),
+        );
+    }
+    if setting.controls_like_base.is_empty() && setting.controls_other.is_empty() {
+        all.push(
+            "no controls are named: what models without these teachers score is not shown".into(),
+        );
+    }
+    all
+}
+
+fn explanations(probes: &[ProbeRecord]) -> Vec<String> {
+    let mut all = vec![
+        "text of the teacher is in public data that the suspect was trained on".into(),
+        "suspect and teacher were trained on the same data".into(),
+        "the suspect learned from a relative of the teacher that is not among the candidates"
+            .into(),
+        "the teacher learned from the suspect, or from what the suspect was trained on".into(),
+        "someone made the suspect resemble the teacher on purpose".into(),
+    ];
+    let weights = probes
+        .iter()
+        .any(|p| matches!(&p.outcome, Outcome::Statistic(s) if s.axis == Axis::WeightLineage));
+    if !weights {
+        all.push("the suspect began from the teacher's own weights".into());
+    }
+    let refused = probes
+        .iter()
+        .any(|p| matches!(&p.outcome, Outcome::Abstention(a) if a.reason == Reason::NotSupported));
+    if refused {
+        all.push("what a probe could not ask might have told otherwise".into());
+    }
+    all
+}

@@ -1,0 +1,188 @@
+use filiation_core::{Abstention, Digest, MethodId, Party, Proposition, Statistic, canonical};
+use filiation_lr::Opinion;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::FoundBy;
+
+/// What made the report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tool {
+    /// Program.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaseFacts {
+    /// Name of the case.
+    pub name: String,
+    /// How the suspect came to be suspected.
+    pub found_by: FoundBy,
+    /// Prior probability of Hd, in (0, 1), where the reader stated one.
+    pub prior: Option<f64>,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Most tokens a completion could have.
+    pub max_tokens: u32,
+    /// Most prompts taken of each suite, where that was limited.
+    pub limit: Option<u64>,
+    /// Digest of the plan: every request, fixed before the first was put.
+    pub plan: Digest,
+}
+
+/// A prompt suite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteFacts {
+    /// Its file name.
+    pub name: String,
+    /// Digest of the file.
+    pub digest: Digest,
+    /// Prompts in the file.
+    pub prompts: u64,
+}
+
+/// One alternative to "distilled", and what was held against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alternative {
+    /// Which.
+    pub proposition: Proposition,
+    /// The proposition in words.
+    pub sentence: String,
+    /// One entry a probe of the teacher axis that gave a statistic.
+    pub held: Vec<Held>,
+}
+
+/// Whether a probe could hold "distilled" against one alternative.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// The probe's name.
+    pub probe: String,
+    /// Whether the models that the contrast needs were compared.
+    pub present: bool,
+    /// What was compared, or what is missing.
+    pub because: String,
+}
+
+/// The propositions about one candidate teacher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Contested {
+    /// The teacher.
+    pub teacher: String,
+    /// Hd in words.
+    pub distilled: String,
+    /// Ha, Hb and Hc.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// What a probe said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// A statistic.
+    Statistic(Statistic),
+    /// Nothing, and why.
+    Abstention(Abstention),
+}
+
+/// What a probe read: the transcript of one party.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The party.
+    pub party: String,
+    /// Digest of its transcript.
+    pub transcript: Digest,
+    /// Requests of this probe that it answered.
+    pub answered: u64,
+    /// Requests of this probe that it failed, by refusing or otherwise.
+    pub failed: u64,
+}
+
+/// A probe, used or not: every probe of the plan is listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRecord {
+    /// How it was computed.
+    pub method: MethodId,
+    /// What it read, in the order of the case.
+    pub inputs: Vec<Input>,
+    /// What it said.
+    pub outcome: Outcome,
+}
+
+/// All that an audit says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// `filiation-report/1`.
+    pub format: String,
+    /// What made it.
+    pub tool: Tool,
+    /// What was asked for.
+    pub case: CaseFacts,
+    /// The propositions, one entry a teacher.
+    pub propositions: Vec<Contested>,
+    /// The models.
+    pub parties: Vec<Party>,
+    /// The prompts.
+    pub suites: Vec<SuiteFacts>,
+    /// The probes.
+    pub probes: Vec<ProbeRecord>,
+    /// What follows.
+    pub opinion: Opinion,
+    /// What the opinion does not say.
+    pub limitations: Vec<String>,
+    /// What else would give such scores.
+    pub explanations: Vec<String>,
+}
+
+/// Why bytes are not a report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// Not JSON of the expected shape.
+    #[error("not a report: {0}")]
+    Shape(serde_json::Error),
+    /// A report of another version.
+    #[error("report has format `{found}`, expected `{expected}`")]
+    Format {
+        /// What it says.
+        found: String,
+        /// What this version reads.
+        expected: &'static str,
+    },
+}
+
+impl Report {
+    /// The format that this version writes and reads.
+    pub const FORMAT: &'static str = "filiation-report/1";
+
+    /// The bytes of `report.json`: canonical JSON, indented, with a final newline.
+    pub fn to_json(&self) -> Vec<u8> {
+        canonical::to_pretty(self)
+    }
+
+    /// Reads `report.json`.
+    ///
+    /// # Errors
+    /// [`ReportError`] when the bytes are not a report of this format.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ReportError> {
+        let report: Self = serde_json::from_slice(bytes).map_err(ReportError::Shape)?;
+        if report.format == Self::FORMAT {
+            return Ok(report);
+        }
+        Err(ReportError::Format {
+            found: report.format,
+            expected: Self::FORMAT,
+        })
+    }
+}
