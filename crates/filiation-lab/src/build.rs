@@ -1,0 +1,282 @@
+use std::fs;
+use std::path::Path;
+
+use candle_core::{Tensor, Var};
+use filiation_core::Digest;
+use tokenizers::Tokenizer;
+
+use crate::folder::{self, finished};
+use crate::lineage::{Lineage, Parent, Tie, inputs};
+use crate::network::initialise;
+use crate::recipe::FORMAT;
+use crate::rows::Windows;
+use crate::sampler::sample;
+use crate::text::{Sources, Stream, shuffle, stream};
+use crate::tokenizer;
+use crate::trainer::{Material, train};
+use crate::{LabError, ModelRecipe, Recipe, Schedule, Shape, Signal};
+
+/// How far the training of a set is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Progress<'a> {
+    /// A model's folder stands already and is what the recipe would give.
+    Kept {
+        /// The model.
+        model: &'a str,
+    },
+    /// A teacher is sampled.
+    Sampling {
+        /// The student.
+        model: &'a str,
+        /// Documents wanted.
+        documents: usize,
+    },
+    /// An update was made.
+    Step {
+        /// The model.
+        model: &'a str,
+        /// Updates made.
+        step: u32,
+        /// Updates to make.
+        steps: u32,
+        /// Loss of this update, nats a token.
+        loss: f64,
+    },
+}
+
+/// A model of the set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Built {
+    /// Its record, as in `lineage.json`.
+    pub lineage: Lineage,
+    /// Whether it stood there before.
+    pub kept: bool,
+}
+
+/// Trains the models of `recipe` on the sources in the folder `text` and writes one folder each
+/// under `out`. A folder that stands there and agrees with recipe, text and parents is kept, so a
+/// build that was stopped goes on where it was.
+///
+/// # Errors
+/// When the recipe is wrong, a source cannot be read or is too short, training diverges, or a folder
+/// cannot be written. Models finished before stay.
+pub fn build(
+    recipe: &Recipe,
+    text: &Path,
+    out: &Path,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<Built>, LabError> {
+    recipe.check()?;
+    let sources = Sources::read(recipe, text)?;
+    for model in &recipe.models {
+        sources.lines(&model.text)?;
+    }
+    let lines = sources.lines(&recipe.tokenizer.text)?;
+    let trained = tokenizer::train(&lines, recipe.tokenizer.vocabulary)?;
+    let bench = Bench {
+        recipe,
+        sources: &sources,
+        out,
+        tokenizer_json: trained.to_string(true)?,
+        tokenizer: trained,
+    };
+    fs::create_dir_all(out).map_err(|source| LabError::Write {
+        path: out.into(),
+        source,
+    })?;
+    let mut built: Vec<Built> = Vec::new();
+    for model in &recipe.models {
+        let one = bench.one(model, &built, progress)?;
+        built.push(one);
+    }
+    Ok(built)
+}
+
+struct Bench<'a> {
+    recipe: &'a Recipe,
+    sources: &'a Sources,
+    out: &'a Path,
+    tokenizer: Tokenizer,
+    tokenizer_json: String,
+}
+
+impl Bench<'_> {
+    fn one(
+        &self,
+        model: &ModelRecipe,
+        earlier: &[Built],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Built, LabError> {
+        let shape = self.recipe.shape_of(model)?;
+        let schedule = &self.recipe.schedules[&model.schedule];
+        let parents = parents(model, earlier);
+        let tokenizer = Digest::of(self.tokenizer_json.as_bytes());
+        let digests = self.sources.digests();
+        let recipe = inputs(
+            self.recipe,
+            model,
+            (shape, schedule),
+            tokenizer,
+            digests,
+            &parents,
+        );
+        let same = |l: &Lineage| l.recipe == recipe;
+        if let Some(lineage) = finished(&self.out.join(&model.name)).filter(same) {
+            progress(Progress::Kept { model: &model.name });
+            return Ok(Built {
+                lineage,
+                kept: true,
+            });
+        }
+        let vars = self.start(model, shape)?;
+        let (material, documents) = self.material(model, shape, progress)?;
+        let loss = self.run(model, &vars, (shape, schedule), material, progress)?;
+        let stored = self.recipe.stored;
+        let weights = folder::weights(&vars, stored)?;
+        let lineage = Lineage {
+            format: FORMAT,
+            name: model.name.clone(),
+            role: model.role,
+            parents,
+            seed: model.seed,
+            documents,
+            loss,
+            recipe,
+            weights: Digest::of(&weights),
+        };
+        let size = (shape, self.recipe.tokenizer.vocabulary, stored);
+        folder::write(self.out, size, &self.tokenizer_json, &weights, &lineage)?;
+        Ok(Built {
+            lineage,
+            kept: false,
+        })
+    }
+
+    fn run(
+        &self,
+        model: &ModelRecipe,
+        vars: &[(String, Var)],
+        plan: (&Shape, &Schedule),
+        material: Material,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<f64, LabError> {
+        let (name, steps) = (model.name.as_str(), plan.1.steps);
+        train(name, vars, plan, material, &mut |step, loss| {
+            progress(Progress::Step {
+                model: name,
+                step,
+                steps,
+                loss,
+            });
+        })
+    }
+
+    /// Own initialisation, or the stored weights of the model that it starts from.
+    fn start(&self, model: &ModelRecipe, shape: &Shape) -> Result<Vec<(String, Var)>, LabError> {
+        let vocabulary = self.recipe.tokenizer.vocabulary;
+        let Some(start) = &model.start else {
+            let mut rng = stream(model.seed, Stream::Initialise);
+            return Ok(initialise(shape, vocabulary, &mut rng)?);
+        };
+        let weights = folder::read(&self.out.join(start), shape, vocabulary)?;
+        let copy = |(name, tensor): (String, Tensor)| Ok((name, Var::from_tensor(&tensor)?));
+        weights.into_iter().map(copy).collect()
+    }
+
+    /// The documents of a model and how they are learned, and their number.
+    fn material(
+        &self,
+        model: &ModelRecipe,
+        shape: &Shape,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(Material, usize), LabError> {
+        let mut lines = self.sources.lines(&model.text)?;
+        shuffle(&mut lines, &mut stream(model.seed, Stream::Mix));
+        let total = model.rows.unwrap_or(lines.len());
+        let share = model.teacher.as_ref().map_or(0.0, |t| t.share);
+        let drawn = (share * total as f64).round() as usize;
+        let wanted = total - drawn;
+        let human = lines.get(..wanted).ok_or_else(|| LabError::Rows {
+            model: model.name.clone(),
+            wanted,
+            got: lines.len(),
+        })?;
+        let encode = |text: &str| tokenizer::document(&self.tokenizer, text);
+        let mut plain = human
+            .iter()
+            .map(|l| encode(l))
+            .collect::<Result<Vec<_>, _>>()?;
+        let window = |documents: Vec<Vec<u32>>| {
+            let rng = stream(model.seed, Stream::Order);
+            (!documents.is_empty()).then(|| Windows::new(documents, shape.context + 1, rng))
+        };
+        let mut guided = None;
+        if let Some(teacher) = &model.teacher {
+            progress(Progress::Sampling {
+                model: &model.name,
+                documents: drawn,
+            });
+            let (network, texts) = self.teach(model, &teacher.model, drawn, teacher.temperature)?;
+            let texts = texts
+                .iter()
+                .map(|t| encode(t))
+                .collect::<Result<Vec<_>, _>>()?;
+            match teacher.by {
+                Signal::Text => plain.extend(texts),
+                Signal::Logits => guided = window(texts).map(|w| (w, network)),
+            }
+        }
+        let material = Material {
+            plain: window(plain),
+            guided,
+            share,
+            rng: stream(model.seed, Stream::Mix),
+        };
+        Ok((material, total))
+    }
+
+    /// The teacher, and texts drawn from it.
+    fn teach(
+        &self,
+        student: &ModelRecipe,
+        teacher: &str,
+        count: usize,
+        temperature: f64,
+    ) -> Result<(crate::network::Network, Vec<String>), LabError> {
+        let vocabulary = self.recipe.tokenizer.vocabulary;
+        let missing = || LabError::Undefined {
+            model: student.name.clone(),
+            kind: "teacher",
+            name: teacher.into(),
+        };
+        let shape = self
+            .recipe
+            .shape_of(self.recipe.model(teacher).ok_or_else(missing)?)?;
+        let network = folder::open(&self.out.join(teacher), shape, vocabulary)?;
+        let mut rng = stream(student.seed, Stream::Sample);
+        let rows = sample(&network, count, shape.context - 2, temperature, &mut rng)?;
+        let texts: Result<Vec<String>, _> = rows
+            .iter()
+            .map(|row| self.tokenizer.decode(row, true))
+            .collect();
+        Ok((network, texts?))
+    }
+}
+
+fn parents(model: &ModelRecipe, earlier: &[Built]) -> Vec<Parent> {
+    let parent = |tie: Tie, name: &str| {
+        let built = earlier.iter().find(|b| b.lineage.name == name)?;
+        Some(Parent {
+            tie,
+            model: name.into(),
+            weights: built.lineage.weights,
+        })
+    };
+    let start = model.start.as_deref();
+    let start = start.and_then(|name| parent(Tie::InitialisedFrom, name));
+    let teacher = model.teacher.as_ref().and_then(|t| {
+        let (share, by) = (t.share, t.by);
+        parent(Tie::DistilledFrom { share, by }, &t.model)
+    });
+    start.into_iter().chain(teacher).collect()
+}

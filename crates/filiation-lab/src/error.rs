@@ -1,0 +1,147 @@
+use std::path::PathBuf;
+
+/// Why a set of models could not be trained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabError {
+    /// A file could not be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file or folder could not be written.
+    #[error("cannot write `{}`: {source}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The recipe is not one.
+    #[error("`{}`: {source}", path.display())]
+    Recipe {
+        /// Which file.
+        path: PathBuf,
+        /// What the parser said.
+        source: Box<toml::de::Error>,
+    },
+    /// A recipe of another format.
+    #[error("recipe has format {got}, expected {expected}")]
+    Format {
+        /// Format found.
+        got: u32,
+        /// Format this version reads.
+        expected: u32,
+    },
+    /// A model names something that the recipe lacks, or that comes later in it.
+    #[error("model `{model}` names {kind} `{name}`, which no earlier part of the recipe defines")]
+    Undefined {
+        /// The model.
+        model: String,
+        /// `shape`, `schedule`, `source`, `start` or `teacher`.
+        kind: &'static str,
+        /// What it names.
+        name: String,
+    },
+    /// Two models of one name.
+    #[error("two models are called `{name}`")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A name that cannot be a folder's.
+    #[error("`{name}` is no model name, expected lower-case letters, digits, `-`, `_`, `.`")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A number outside what can be trained.
+    #[error("`{owner}`: {field} is {got}, expected {expected}")]
+    Value {
+        /// Model, shape or schedule.
+        owner: String,
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        got: f64,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A slice of a source that is shorter than that.
+    #[error("source `{source_name}` has {lines} lines, slice wants {from}..{to}")]
+    Slice {
+        /// The source.
+        source_name: String,
+        /// Lines it has.
+        lines: usize,
+        /// First line wanted.
+        from: usize,
+        /// One past the last line wanted.
+        to: usize,
+    },
+    /// Fewer rows than a model is to be trained on.
+    #[error("model `{model}` wants {wanted} rows of text, its slices give {got}")]
+    Rows {
+        /// The model.
+        model: String,
+        /// Rows wanted.
+        wanted: usize,
+        /// Rows there are.
+        got: usize,
+    },
+    /// The tokenizer could not be trained, read or used.
+    #[error("tokenizer: {source}")]
+    Tokenizer {
+        /// What the library said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The tokenizer came out with another number of entries than the recipe asks for.
+    #[error("tokenizer has {got} entries, recipe wants {expected}")]
+    Vocabulary {
+        /// Entries trained.
+        got: usize,
+        /// Entries wanted.
+        expected: usize,
+    },
+    /// A parameter got no gradient: an operation without a backward pass is in the network.
+    #[error("no gradient reached `{tensor}`")]
+    NoGradient {
+        /// The parameter.
+        tensor: String,
+    },
+    /// Training diverged.
+    #[error("loss or gradient of `{model}` is not finite at step {step}")]
+    NotFinite {
+        /// The model.
+        model: String,
+        /// The step, from 1.
+        step: u32,
+    },
+    /// A parent's weights lack a tensor, or it has another shape.
+    #[error("`{}`: tensor `{tensor}` has shape {got:?}, expected {expected:?}", path.display())]
+    Tensor {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape, empty where missing.
+        got: Vec<usize>,
+        /// Shape expected.
+        expected: Vec<usize>,
+    },
+    /// The weights could not be put into a file.
+    #[error("weights: {0}")]
+    Weights(#[from] safetensors::SafeTensorError),
+    /// The tensor library failed.
+    #[error("engine: {0}")]
+    Engine(#[from] candle_core::Error),
+}
+
+impl From<tokenizers::Error> for LabError {
+    fn from(source: tokenizers::Error) -> Self {
+        Self::Tokenizer { source }
+    }
+}

@@ -1,0 +1,396 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use filiation_core::Role;
+use serde::{Deserialize, Serialize};
+
+use crate::LabError;
+
+/// Format of recipes and of `lineage.json` that this version reads and writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A set of models, in the order in which they are trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Format of this file, 1.
+    pub format: u32,
+    /// Seed of the order into which every source's lines are put before slices are cut.
+    pub split_seed: u64,
+    /// Type of the stored weights.
+    pub stored: Stored,
+    /// The tokenizer that all models share.
+    pub tokenizer: TokenizerRecipe,
+    /// Text sources: name to file in the text folder, one document a line.
+    pub sources: BTreeMap<String, String>,
+    /// Shapes by name.
+    pub shapes: BTreeMap<String, Shape>,
+    /// Schedules by name.
+    pub schedules: BTreeMap<String, Schedule>,
+    /// The models; parents before children.
+    #[serde(rename = "model")]
+    pub models: Vec<ModelRecipe>,
+}
+
+/// Type of the stored weights. Training is in f32; a child starts from what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stored {
+    /// 32 bits.
+    F32,
+    /// 16 bits, 8 of them exponent.
+    Bf16,
+}
+
+/// A byte-level BPE tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenizerRecipe {
+    /// Entries, special tokens counted.
+    pub vocabulary: usize,
+    /// What it is trained on.
+    pub text: Vec<Slice>,
+}
+
+/// Lines `from..to` of a source, after the source's lines were shuffled with `split_seed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slice {
+    /// Name of the source.
+    pub source: String,
+    /// First line, from 0.
+    pub from: usize,
+    /// One past the last line.
+    pub to: usize,
+}
+
+/// Dimensions of a Llama decoder with tied embeddings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Decoder blocks.
+    pub layers: usize,
+    /// Width.
+    pub hidden: usize,
+    /// Query heads; divides `hidden` into an even head size.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of the gated layer.
+    pub intermediate: usize,
+    /// Tokens in a training window, and most positions of the model.
+    pub context: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Added to the mean square in the norms.
+    pub norm_eps: f64,
+}
+
+/// How a model is trained: AdamW, linear warm-up, cosine decay, clipped gradients.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Updates.
+    pub steps: u32,
+    /// Windows an update.
+    pub windows: usize,
+    /// Highest learning rate.
+    pub rate: f64,
+    /// Updates over which the rate rises from zero.
+    pub warmup: u32,
+    /// Final rate as a share of the highest.
+    pub floor: f64,
+    /// Decoupled weight decay, on matrices only.
+    pub weight_decay: f64,
+    /// Largest norm of the whole gradient.
+    pub clip: f64,
+}
+
+/// One model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecipe {
+    /// Folder name.
+    pub name: String,
+    /// What it is made for.
+    pub role: Role,
+    /// Shape of a model with its own initialisation; absent where `start` stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<String>,
+    /// Model whose weights it starts from; absent where `shape` stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// Name of the schedule.
+    pub schedule: String,
+    /// Seed of initialisation, row order and teacher sampling.
+    pub seed: u64,
+    /// Text written by people.
+    pub text: Vec<Slice>,
+    /// Documents trained on; all lines of `text` where absent and there is no teacher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// Whose outputs a share of the rows comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecipe>,
+}
+
+/// What a student learns from a teacher.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherRecipe {
+    /// The teacher.
+    pub model: String,
+    /// Share of the rows, in (0, 1].
+    pub share: f64,
+    /// What is learned of it.
+    pub by: Signal,
+    /// Softmax temperature of the samples. No effect on logits.
+    pub temperature: f64,
+}
+
+/// What a student learns of its teacher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signal {
+    /// Texts drawn from it.
+    Text,
+    /// Its whole next-token distribution over texts drawn from it.
+    Logits,
+}
+
+impl Recipe {
+    /// Reads and checks a recipe file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not a recipe, or [`Recipe::check`] refuses it.
+    pub fn read(path: &Path) -> Result<Self, LabError> {
+        let text = fs::read_to_string(path).map_err(|source| LabError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let recipe: Self = toml::from_str(&text).map_err(|source| LabError::Recipe {
+            path: path.into(),
+            source: Box::new(source),
+        })?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// Whether every name is defined before it is used and every number can be trained with.
+    ///
+    /// # Errors
+    /// The first thing found wrong.
+    pub fn check(&self) -> Result<(), LabError> {
+        if self.format != FORMAT {
+            return Err(LabError::Format {
+                got: self.format,
+                expected: FORMAT,
+            });
+        }
+        self.check_slices("tokenizer", &self.tokenizer.text)?;
+        for (name, shape) in &self.shapes {
+            shape.check(name)?;
+        }
+        for (name, schedule) in &self.schedules {
+            schedule.check(name)?;
+        }
+        let mut earlier = BTreeSet::new();
+        for model in &self.models {
+            self.check_model(model, &earlier)?;
+            if !earlier.insert(model.name.as_str()) {
+                return Err(LabError::Duplicate {
+                    name: model.name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The shape of a model, its own or the one that it starts from.
+    pub fn shape_of(&self, model: &ModelRecipe) -> Result<&Shape, LabError> {
+        let mut at = model;
+        loop {
+            if let Some(name) = &at.shape {
+                return self
+                    .shapes
+                    .get(name)
+                    .ok_or_else(|| at.undefined("shape", name));
+            }
+            let start = at.start.as_deref().unwrap_or_default();
+            at = self
+                .model(start)
+                .ok_or_else(|| at.undefined("start", start))?;
+        }
+    }
+
+    /// A model by its name.
+    pub fn model(&self, name: &str) -> Option<&ModelRecipe> {
+        self.models.iter().find(|m| m.name == name)
+    }
+
+    fn check_model(&self, model: &ModelRecipe, earlier: &BTreeSet<&str>) -> Result<(), LabError> {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        if !model.name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            || !model.name.chars().all(word)
+        {
+            return Err(LabError::Name {
+                name: model.name.clone(),
+            });
+        }
+        let origins = f64::from(u8::from(model.shape.is_some()) + u8::from(model.start.is_some()));
+        within(
+            &model.name,
+            "number of `shape` and `start`",
+            origins,
+            1.0..=1.0,
+            "1",
+        )?;
+        if let Some(shape) = &model.shape
+            && !self.shapes.contains_key(shape)
+        {
+            return Err(model.undefined("shape", shape));
+        }
+        if !self.schedules.contains_key(&model.schedule) {
+            return Err(model.undefined("schedule", &model.schedule));
+        }
+        let teacher = model.teacher.as_ref().map(|t| &t.model);
+        for (kind, parent) in [("start", model.start.as_ref()), ("teacher", teacher)] {
+            match parent {
+                Some(name) if !earlier.contains(name.as_str()) => {
+                    return Err(model.undefined(kind, name));
+                }
+                _ => {}
+            }
+        }
+        if let Some(teacher) = &model.teacher {
+            let name = &model.name;
+            within(
+                name,
+                "teacher.share",
+                teacher.share,
+                1e-6..=1.0,
+                "in (0, 1]",
+            )?;
+            within(
+                name,
+                "teacher.temperature",
+                teacher.temperature,
+                0.01..=10.0,
+                "0.01 to 10",
+            )?;
+            let rows = model.rows.unwrap_or(0) as f64;
+            within(
+                name,
+                "rows",
+                rows,
+                1.0..=f64::MAX,
+                "at least 1 beside a teacher",
+            )?;
+        }
+        self.check_slices(&model.name, &model.text)
+    }
+
+    fn check_slices(&self, owner: &str, slices: &[Slice]) -> Result<(), LabError> {
+        match slices
+            .iter()
+            .find(|s| !self.sources.contains_key(&s.source))
+        {
+            Some(slice) => Err(LabError::Undefined {
+                model: owner.into(),
+                kind: "source",
+                name: slice.source.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ModelRecipe {
+    fn undefined(&self, kind: &'static str, name: &str) -> LabError {
+        LabError::Undefined {
+            model: self.name.clone(),
+            kind,
+            name: name.into(),
+        }
+    }
+}
+
+impl Shape {
+    /// Width of one head.
+    pub const fn head_dim(&self) -> usize {
+        self.hidden / self.heads
+    }
+
+    fn check(&self, name: &str) -> Result<(), LabError> {
+        for (field, value) in [
+            ("layers", self.layers),
+            ("hidden", self.hidden),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("intermediate", self.intermediate),
+        ] {
+            within(name, field, value as f64, 1.0..=65_536.0, "1 to 65536")?;
+        }
+        within(
+            name,
+            "context",
+            self.context as f64,
+            2.0..=65_536.0,
+            "2 to 65536",
+        )?;
+        let odd = self.hidden % (2 * self.heads);
+        within(name, "hidden modulo 2 * heads", odd as f64, 0.0..=0.0, "0")?;
+        let rest = self.heads % self.kv_heads;
+        within(name, "heads modulo kv_heads", rest as f64, 0.0..=0.0, "0")?;
+        within(name, "rope_theta", self.rope_theta, 1.0..=1e9, "1 to 1e9")?;
+        within(name, "norm_eps", self.norm_eps, 1e-12..=0.1, "1e-12 to 0.1")
+    }
+}
+
+impl Schedule {
+    fn check(&self, name: &str) -> Result<(), LabError> {
+        within(
+            name,
+            "steps",
+            f64::from(self.steps),
+            1.0..=1e9,
+            "at least 1",
+        )?;
+        within(
+            name,
+            "windows",
+            self.windows as f64,
+            1.0..=65_536.0,
+            "1 to 65536",
+        )?;
+        within(name, "rate", self.rate, 1e-9..=1.0, "1e-9 to 1")?;
+        within(name, "floor", self.floor, 0.0..=1.0, "0 to 1")?;
+        within(
+            name,
+            "weight_decay",
+            self.weight_decay,
+            0.0..=10.0,
+            "0 to 10",
+        )?;
+        within(name, "clip", self.clip, 1e-6..=1e6, "1e-6 to 1e6")
+    }
+}
+
+fn within(
+    owner: &str,
+    field: &'static str,
+    got: f64,
+    range: std::ops::RangeInclusive<f64>,
+    expected: &'static str,
+) -> Result<(), LabError> {
+    if range.contains(&got) {
+        return Ok(());
+    }
+    Err(LabError::Value {
+        owner: owner.into(),
+        field,
+        got,
+        expected,
+    })
+}
