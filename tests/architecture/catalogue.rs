@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use filiation_probes::{NAMES, ProbeOptions, Suite, standard};
 
-use crate::tree::{entries, name, read, root};
+use crate::tree::{entries, name, read, root, shown, with_extension};
 
 const SECTIONS: [&str; 5] = [
     "## What it measures",
@@ -48,7 +48,11 @@ fn camel_case(id: &str) -> String {
 fn page_file_struct_test_and_id_of_a_probe_agree() {
     let pages = pages();
     let sources = sources();
-    assert!(!pages.is_empty());
+    let tests: Vec<_> = with_extension(&["rs"])
+        .iter()
+        .filter(|path| shown(path).starts_with("crates/filiation-probes/"))
+        .map(|path| read(path))
+        .collect();
     let files: BTreeSet<_> = sources.keys().map(|stem| stem.replace('_', "-")).collect();
     assert_eq!(pages, files, "pages of docs/probes against files of probes");
     for id in &pages {
@@ -58,13 +62,14 @@ fn page_file_struct_test_and_id_of_a_probe_agree() {
             format!("pub struct {camel} "),
             format!("impl Probe for {camel} "),
             format!("\"{id}\""),
-            "#[cfg(test)]".to_owned(),
         ] {
             assert!(
                 text.contains(&expected),
                 "the file of `{id}` lacks `{expected}`"
             );
         }
+        let tested = |text: &String| text.contains("#[test]") && text.contains(&camel);
+        assert!(tests.iter().any(tested), "no test names `{camel}`");
     }
 }
 
@@ -86,92 +91,61 @@ fn every_page_has_the_five_sections_and_a_line_in_the_index() {
     }
 }
 
-/// The lines of every suite, by the name of its file.
-fn suites() -> BTreeMap<String, Vec<Map<String, Value>>> {
+#[test]
+fn the_registry_knows_every_page_and_plans_over_every_suite() {
+    let names: Vec<_> = pages().into_iter().collect();
+    let known: BTreeSet<_> = NAMES.iter().map(|name| (*name).to_owned()).collect();
+    assert!(
+        known.iter().eq(&names),
+        "{known:?} are known, {names:?} have pages"
+    );
+    let suites: Vec<_> = suites().into_values().collect();
+    let probes = standard(&names, &suites, &ProbeOptions::default()).expect("pages name probes");
+    let planned: Vec<_> = probes.iter().map(|probe| probe.id().name()).collect();
+    assert_eq!(planned, names, "first words of the method ids");
+    assert!(probes.iter().all(|probe| !probe.plan().is_empty()));
+}
+
+/// Every suite, by the stem of its file.
+fn suites() -> BTreeMap<String, Suite> {
     entries(&root().join("probes"))
         .iter()
-        .filter_map(|path| Some((name(path).strip_suffix(".jsonl")?.to_owned(), read(path))))
-        .map(|(suite, text)| {
-            let line = |(number, line): (usize, &str)| {
-                serde_json::from_str(line)
-                    .unwrap_or_else(|e| panic!("{suite}.jsonl line {}: {e}", number + 1))
-            };
-            let lines = text.lines().enumerate().map(line).collect();
-            (suite, lines)
-        })
+        .filter_map(|path| Some((name(path).strip_suffix(".jsonl")?.to_owned(), path)))
+        .map(|(stem, path)| (stem, Suite::read(path).expect("a sound suite")))
         .collect()
 }
 
-fn text<'a>(item: &'a Map<String, Value>, key: &str) -> &'a str {
-    item.get(key)
-        .and_then(Value::as_str)
-        .unwrap_or_else(|| panic!("{item:?} has no text `{key}`"))
-}
-
 #[test]
-fn every_line_of_a_suite_is_well_formed_and_new() {
-    let (mut ids, mut texts) = (BTreeSet::new(), BTreeSet::new());
-    for (suite, item) in suites()
-        .iter()
-        .flat_map(|(s, items)| items.iter().map(move |i| (s, i)))
-    {
-        let (id, words, domain) = (text(item, "id"), text(item, "text"), text(item, "domain"));
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        assert!(!id.is_empty() && id.bytes().all(plain), "id `{id}`");
-        assert!(ids.insert(id.to_owned()), "id `{id}` occurs twice");
-        assert!(!words.is_empty() && words.trim() == words, "text of `{id}`");
-        let choice = domain.contains("choice");
-        assert!(
-            texts.insert((choice, words.to_lowercase())),
-            "text of `{id}` occurs twice"
-        );
-        assert_eq!(text(item, "language").len(), 2, "language of `{id}`");
-        assert_eq!(text(item, "licence"), "Apache-2.0", "licence of `{id}`");
-        let expected = match suite.as_str() {
+fn every_line_of_a_suite_is_new_and_of_the_domain_of_its_file() {
+    let mut texts = BTreeSet::new();
+    for (stem, suite) in &suites() {
+        let domain = match stem.as_str() {
             "openings" => "opening",
             "choices" => "choice",
             "openings-choices" => "choice-opening",
             other => other,
         };
-        assert_eq!(domain, expected, "domain of `{id}` in {suite}.jsonl");
-        assert_eq!(item.contains_key("options"), choice, "options of `{id}`");
-        assert_eq!(item.len(), if choice { 6 } else { 5 }, "keys of `{id}`");
-        if choice {
-            options_are_distinct(id, item, domain == "choice-opening");
+        for item in suite.items() {
+            let id = &item.id;
+            assert_eq!(item.domain, domain, "domain of `{id}` in {stem}.jsonl");
+            assert_eq!(item.language.len(), 2, "language of `{id}`");
+            assert_eq!(item.licence, "Apache-2.0", "licence of `{id}`");
+            assert_eq!(item.text.trim(), item.text, "text of `{id}`");
+            let choice = item.options.is_some();
+            let new = texts.insert((choice, item.text.to_lowercase()));
+            assert!(new, "text of `{id}` occurs twice");
+            for option in item.options.iter().flatten() {
+                let spaced = option.starts_with(' ');
+                assert_eq!(spaced, item.is_raw(), "option `{option}` of `{id}`");
+            }
         }
-    }
-}
-
-fn options_are_distinct(id: &str, item: &Map<String, Value>, spaced: bool) {
-    let options: Vec<_> = item["options"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|o| {
-            o.as_str()
-                .unwrap_or_else(|| panic!("an option of `{id}` is not a text"))
-        })
-        .collect();
-    assert!(options.len() >= 2, "`{id}` has {} options", options.len());
-    for (i, option) in options.iter().enumerate() {
-        assert!(!option.trim().is_empty(), "`{id}` has an empty option");
-        assert_eq!(
-            option.starts_with(' '),
-            spaced,
-            "option `{option}` of `{id}`"
-        );
-        let extends = |(j, other): (usize, &&str)| i != j && other.starts_with(option);
-        assert!(
-            !options.iter().enumerate().any(extends),
-            "option `{option}` of `{id}` is a prefix of another"
-        );
     }
 }
 
 #[test]
 fn the_suites_are_large_enough() {
     let suites = suites();
-    let count = |name: &str| suites.get(name).map_or(0, Vec::len);
+    let count = |name: &str| suites.get(name).map_or(0, |suite| suite.items().len());
     let prompts: usize = PLAIN.iter().map(|name| count(name)).sum();
     assert!(
         prompts >= 300,
@@ -181,8 +155,9 @@ fn the_suites_are_large_enough() {
     assert!(count("openings") >= 120, "{} openings", count("openings"));
     assert!(count("choices") >= 24 && count("openings-choices") >= 24);
     let languages: BTreeSet<_> = suites["non-english"]
+        .items()
         .iter()
-        .map(|item| text(item, "language"))
+        .map(|item| item.language.as_str())
         .collect();
     assert!(
         languages.len() >= 9 && !languages.contains("en"),
@@ -193,8 +168,8 @@ fn the_suites_are_large_enough() {
 #[test]
 fn the_suites_are_listed_with_their_sizes() {
     let page = read(&root().join("probes/README.md"));
-    for (suite, items) in suites() {
-        let row = format!("| `{suite}.jsonl` | {} |", items.len());
+    for (stem, suite) in suites() {
+        let row = format!("| `{stem}.jsonl` | {} |", suite.items().len());
         assert!(page.contains(&row), "probes/README.md lacks `{row}`");
     }
 }
