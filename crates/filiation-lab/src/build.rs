@@ -69,7 +69,7 @@ pub fn build(
     recipe.check()?;
     let sources = Sources::read(recipe, text)?;
     for model in &recipe.models {
-        sources.lines(&model.text)?;
+        enough(model, sources.lines(&model.text)?.len())?;
     }
     let lines = sources.lines(&recipe.tokenizer.text)?;
     let trained = tokenizer::train(&lines, recipe.tokenizer.vocabulary)?;
@@ -192,17 +192,10 @@ impl Bench<'_> {
     ) -> Result<(Material, usize), LabError> {
         let mut lines = self.sources.lines(&model.text)?;
         shuffle(&mut lines, &mut stream(model.seed, Stream::Mix));
-        let total = model.rows.unwrap_or(lines.len());
-        let share = model.teacher.as_ref().map_or(0.0, |t| t.share);
-        let drawn = (share * total as f64).round() as usize;
-        let wanted = total - drawn;
-        let human = lines.get(..wanted).ok_or_else(|| LabError::Rows {
-            model: model.name.clone(),
-            wanted,
-            got: lines.len(),
-        })?;
+        let (wanted, drawn) = rows(model, lines.len());
+        lines.truncate(wanted);
         let encode = |text: &str| tokenizer::document(&self.tokenizer, text);
-        let mut plain = human
+        let mut plain = lines
             .iter()
             .map(|l| encode(l))
             .collect::<Result<Vec<_>, _>>()?;
@@ -229,10 +222,10 @@ impl Bench<'_> {
         let material = Material {
             plain: window(plain),
             guided,
-            share,
+            share: model.teacher.as_ref().map_or(0.0, |t| t.share),
             rng: stream(model.seed, Stream::Mix),
         };
-        Ok((material, total))
+        Ok((material, wanted + drawn))
     }
 
     /// The teacher, and texts drawn from it.
@@ -261,6 +254,27 @@ impl Bench<'_> {
             .collect();
         Ok((network, texts?))
     }
+}
+
+/// Rows of text by people and rows from the teacher.
+fn rows(model: &ModelRecipe, lines: usize) -> (usize, usize) {
+    let total = model.rows.unwrap_or(lines);
+    let share = model.teacher.as_ref().map_or(0.0, |t| t.share);
+    let drawn = (share * total as f64).round() as usize;
+    (total - drawn, drawn)
+}
+
+/// Whether the slices give the rows that a model is to be trained on, and at least one.
+fn enough(model: &ModelRecipe, lines: usize) -> Result<(), LabError> {
+    let (wanted, drawn) = rows(model, lines);
+    if wanted <= lines && wanted + drawn > 0 {
+        return Ok(());
+    }
+    Err(LabError::Rows {
+        model: model.name.clone(),
+        wanted: wanted.max(1),
+        got: lines,
+    })
 }
 
 fn parents(model: &ModelRecipe, earlier: &[Built]) -> Vec<Parent> {

@@ -112,6 +112,12 @@ pub enum LabError {
         /// The parameter.
         tensor: String,
     },
+    /// A teacher that only draws empty documents.
+    #[error("the teacher ended each of {drawn} documents before their first token")]
+    Silent {
+        /// Documents drawn.
+        drawn: usize,
+    },
     /// Training diverged.
     #[error("loss or gradient of `{model}` is not finite at step {step}")]
     NotFinite {

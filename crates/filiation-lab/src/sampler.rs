@@ -21,8 +21,12 @@ pub(crate) fn sample(
     let mut drawn = Vec::with_capacity(count);
     while drawn.len() < count {
         let rows = batch(network, longest, temperature, rng)?;
+        let before = drawn.len();
         let whole = rows.into_iter().filter(|row| !row.is_empty());
-        drawn.extend(whole.take(count - drawn.len()));
+        drawn.extend(whole.take(count - before));
+        if drawn.len() == before {
+            return Err(LabError::Silent { drawn: BATCH });
+        }
     }
     Ok(drawn)
 }
