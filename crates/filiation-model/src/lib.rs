@@ -1,1 +1,21 @@
 //! Scores, generates and embeds text with a local model, by candle.
+
+mod answers;
+mod decoder;
+mod device;
+mod error;
+mod generate;
+mod gguf;
+mod local;
+mod rows;
+mod sample;
+mod source;
+#[cfg(test)]
+mod testing;
+mod text;
+
+pub use decoder::{Cache, Decoder, Hidden};
+pub use device::DeviceChoice;
+pub use error::{GgufProblem, LoadError};
+pub use local::LocalModel;
+pub use source::{SharedBytes, WeightData, WeightSource};

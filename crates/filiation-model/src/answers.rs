@@ -1,0 +1,205 @@
+//! From requests to rows of tokens, and from what the rows gave to answers.
+
+use filiation_core::{
+    Answer, ChoiceAnswer, HiddenStates, ModelError, Prompt, Request, ScoredText, ScoredToken,
+    TokenProb, TopK, Want,
+};
+
+use crate::decoder::Decoder;
+use crate::generate::{Wanted, completions};
+use crate::rows::{Next, Outcome, hidden_states, nexts, scores};
+use crate::text::Text;
+
+/// How one request will be answered; numbers are places in the lists of rows.
+enum Job {
+    Failed(ModelError),
+    Generate(usize),
+    Score { row: usize, spans: Vec<(u32, u32)> },
+    Empty,
+    TopK(usize),
+    Choice(Vec<Part>),
+    Hidden(usize),
+}
+
+/// Where the log-probability of an option comes from.
+enum Part {
+    /// The token in this place of what was read after the prompt in this row.
+    Next(usize, usize),
+    /// The sum over a scored row.
+    Row(usize),
+}
+
+/// All rows of a set of requests.
+#[derive(Default)]
+pub(crate) struct Plan {
+    jobs: Vec<Job>,
+    generate: Vec<Wanted>,
+    score: Vec<(Vec<u32>, usize)>,
+    next: Vec<(Vec<u32>, Next)>,
+    hidden: Vec<(Vec<u32>, Vec<u32>)>,
+}
+
+impl Plan {
+    pub(crate) fn new(text: &Text, requests: &[Request]) -> Self {
+        let mut plan = Self::default();
+        for request in requests {
+            let job = plan.job(text, &request.want).unwrap_or_else(Job::Failed);
+            plan.jobs.push(job);
+        }
+        plan
+    }
+
+    fn job(&mut self, text: &Text, want: &Want) -> Outcome<Job> {
+        match want {
+            Want::Generate {
+                prompt,
+                max_tokens,
+                sampling,
+            } => {
+                self.generate.push(Wanted {
+                    prompt: text.prompt(prompt)?,
+                    max_tokens: *max_tokens as usize,
+                    sampling: *sampling,
+                });
+                Ok(Job::Generate(self.generate.len() - 1))
+            }
+            Want::Score {
+                prompt,
+                continuation,
+            } => {
+                let joint = text.joint(prompt, continuation)?;
+                if joint.spans.is_empty() {
+                    return Ok(Job::Empty);
+                }
+                self.score.push((joint.ids, joint.first));
+                Ok(Job::Score {
+                    row: self.score.len() - 1,
+                    spans: joint.spans,
+                })
+            }
+            Want::TopK { prompt, k } => {
+                self.next
+                    .push((text.prompt(prompt)?, Next::Best(*k as usize)));
+                Ok(Job::TopK(self.next.len() - 1))
+            }
+            Want::Choice { prompt, options } => self.choice(text, prompt, options),
+            Want::Hidden { text: read, layers } => {
+                let ids = text.prompt(&Prompt::Text(read.clone()))?;
+                self.hidden.push((ids, layers.clone()));
+                Ok(Job::Hidden(self.hidden.len() - 1))
+            }
+            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } => {
+                Err(ModelError::Unsupported {
+                    want: want.kind().into(),
+                })
+            }
+        }
+    }
+
+    /// Options of one token are read off one distribution after the prompt; longer ones are scored.
+    fn choice(&mut self, text: &Text, prompt: &Prompt, options: &[String]) -> Outcome<Job> {
+        let before = text.prompt(prompt)?;
+        let tails = options
+            .iter()
+            .map(|option| text.option(prompt, &before, option))
+            .collect::<Outcome<Vec<_>>>()?;
+        let mut single = Vec::new();
+        let mut parts = Vec::with_capacity(tails.len());
+        for tail in tails {
+            if let [token] = tail[..] {
+                parts.push(Part::Next(self.next.len(), single.len()));
+                single.push(token);
+            } else {
+                parts.push(Part::Row(self.score.len()));
+                self.score
+                    .push(([&before[..], &tail].concat(), before.len()));
+            }
+        }
+        if !single.is_empty() {
+            self.next.push((before, Next::Of(single)));
+        }
+        Ok(Job::Choice(parts))
+    }
+
+    pub(crate) fn carry_out(
+        self,
+        decoder: &Decoder,
+        text: &Text,
+        ends: &[u32],
+    ) -> Vec<Outcome<Answer>> {
+        let done = Done {
+            text,
+            completions: completions(decoder, text, ends, &self.generate),
+            scores: scores(decoder, &self.score),
+            nexts: nexts(decoder, &self.next),
+            hidden: hidden_states(decoder, &self.hidden),
+            rows: self.score,
+        };
+        self.jobs.into_iter().map(|job| done.answer(job)).collect()
+    }
+}
+
+/// What every row gave.
+struct Done<'a> {
+    text: &'a Text,
+    completions: Vec<Outcome<filiation_core::Completion>>,
+    scores: Vec<Outcome<Vec<f64>>>,
+    nexts: Vec<Outcome<Vec<(u32, f64)>>>,
+    hidden: Vec<Outcome<Vec<Vec<f32>>>>,
+    rows: Vec<(Vec<u32>, usize)>,
+}
+
+impl Done<'_> {
+    fn answer(&self, job: Job) -> Outcome<Answer> {
+        match job {
+            Job::Failed(error) => Err(error),
+            Job::Generate(row) => self.completions[row].clone().map(Answer::Completion),
+            Job::Score { row, spans } => {
+                let logprobs = self.scores[row].clone()?;
+                let (ids, first) = &self.rows[row];
+                Ok(Answer::Scored(scored(&ids[*first..], &logprobs, &spans)))
+            }
+            Job::Empty => Ok(Answer::Scored(scored(&[], &[], &[]))),
+            Job::TopK(row) => {
+                let tokens = self.nexts[row].clone()?.into_iter().map(|(id, logprob)| {
+                    let text = self.text.token(id)?;
+                    Ok(TokenProb { id, text, logprob })
+                });
+                let tokens = tokens.collect::<Outcome<_>>()?;
+                Ok(Answer::TopK(TopK { tokens }))
+            }
+            Job::Choice(parts) => {
+                let logprobs = parts.iter().map(|part| self.part(part));
+                let logprobs = logprobs.collect::<Outcome<_>>()?;
+                Ok(Answer::Choice(ChoiceAnswer { logprobs }))
+            }
+            Job::Hidden(row) => {
+                let layers = self.hidden[row].clone()?;
+                Ok(Answer::Hidden(HiddenStates { layers }))
+            }
+        }
+    }
+
+    fn part(&self, part: &Part) -> Outcome<f64> {
+        match *part {
+            Part::Next(row, place) => Ok(self.nexts[row].clone()?[place].1),
+            Part::Row(row) => Ok(self.scores[row].clone()?.iter().sum()),
+        }
+    }
+}
+
+fn scored(ids: &[u32], logprobs: &[f64], spans: &[(u32, u32)]) -> ScoredText {
+    let tokens: Vec<ScoredToken> = ids
+        .iter()
+        .zip(logprobs)
+        .zip(spans)
+        .map(|((&id, &logprob), &(start, end))| ScoredToken {
+            id,
+            start,
+            end,
+            logprob,
+        })
+        .collect();
+    let bytes = tokens.iter().map(|t| t.end - t.start).sum();
+    ScoredText { tokens, bytes }
+}

@@ -1,0 +1,183 @@
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use filiation_checkpoint::{
+    ChatTemplate, Checkpoint, CheckpointError, FileDigest, Limits, Tokenizer,
+};
+use filiation_core::{Answer, Message, Model, ModelError, ModelIdentity, Prompt, Request, Want};
+
+use crate::answers::Plan;
+use crate::decoder::Decoder;
+use crate::gguf::Gguf;
+use crate::source::WeightSource;
+use crate::text::{Render, Text};
+use crate::{DeviceChoice, LoadError};
+
+/// A model on this machine, ready to answer: every position's full distribution, and hidden states.
+///
+/// Requests are worked off in batches of bounded size, sorted by length. A row is never padded and
+/// draws from its own seed, so an answer does not depend on what else was asked.
+pub struct LocalModel {
+    decoder: Decoder,
+    text: Text,
+    ends: Vec<u32>,
+    origin: Origin,
+}
+
+enum Origin {
+    Folder(Arc<Checkpoint>),
+    Gguf(Box<Gguf>, OnceLock<ModelIdentity>),
+}
+
+impl LocalModel {
+    /// Opens a Hugging Face style folder, a GGUF file, or a folder with one GGUF file and no
+    /// `config.json`.
+    ///
+    /// # Errors
+    /// [`LoadError`] for whatever is unsound or not supported in the files, and for a device that
+    /// is not in this build or does not start.
+    pub fn open(path: &Path, device: DeviceChoice, limits: &Limits) -> Result<Self, LoadError> {
+        let device = device.start()?;
+        if let Some(file) = Gguf::find(path)? {
+            let gguf = Gguf::open(&file, limits)?;
+            let decoder = || Decoder::load(gguf.config(), &gguf, &device);
+            let (decoder, text) = rayon::join(decoder, || gguf_text(&gguf, limits));
+            return Ok(Self {
+                decoder: decoder?,
+                text: text?,
+                ends: gguf.ends()?,
+                origin: Origin::Gguf(Box::new(gguf), OnceLock::new()),
+            });
+        }
+        let checkpoint = Arc::new(Checkpoint::open(path, limits)?);
+        let source: &(dyn WeightSource + Sync) = &checkpoint;
+        let decoder = || Decoder::load(checkpoint.config(), source, &device);
+        let (decoder, text) = rayon::join(decoder, || folder_text(&checkpoint));
+        Ok(Self {
+            decoder: decoder?,
+            text: text?,
+            ends: checkpoint.generation().eos.clone(),
+            origin: Origin::Folder(checkpoint),
+        })
+    }
+
+    /// The network, for work on tokens.
+    pub const fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// The folder, where the model is one.
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        match &self.origin {
+            Origin::Folder(checkpoint) => Some(checkpoint),
+            Origin::Gguf(..) => None,
+        }
+    }
+
+    /// Log-probability, nats, of each token of each row after those before it in the row; the first
+    /// token of a row has none.
+    ///
+    /// # Errors
+    /// An error a row: [`ModelError::Tokenizer`] for an id outside the embedding,
+    /// [`ModelError::TooLong`], [`ModelError::NotFinite`], [`ModelError::Engine`].
+    pub fn log_probs(&self, rows: &[&[u32]]) -> Vec<Result<Vec<f64>, ModelError>> {
+        let rows: Vec<_> = rows.iter().map(|ids| (ids.to_vec(), 1)).collect();
+        crate::rows::scores(&self.decoder, &rows)
+    }
+
+    fn takes(&self, prompt: &Prompt) -> bool {
+        matches!(prompt, Prompt::Text(_)) || self.text.has_template()
+    }
+}
+
+impl Model for LocalModel {
+    fn identity(&self) -> &ModelIdentity {
+        match &self.origin {
+            Origin::Folder(checkpoint) => checkpoint.identity(),
+            Origin::Gguf(gguf, identity) => identity.get_or_init(|| gguf_identity(gguf)),
+        }
+    }
+
+    fn supports(&self, want: &Want) -> bool {
+        match want {
+            Want::Generate { prompt, .. }
+            | Want::Score { prompt, .. }
+            | Want::TopK { prompt, .. }
+            | Want::Choice { prompt, .. } => self.takes(prompt),
+            Want::Hidden { layers, .. } => {
+                let last = self.decoder.config().layers.len();
+                layers.iter().all(|&layer| layer as usize <= last)
+            }
+            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } => false,
+        }
+    }
+
+    fn answer(&self, requests: &[Request]) -> Vec<Result<Answer, ModelError>> {
+        Plan::new(&self.text, requests).carry_out(&self.decoder, &self.text, &self.ends)
+    }
+}
+
+impl std::fmt::Debug for LocalModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalModel")
+            .field("config", self.decoder.config())
+            .finish_non_exhaustive()
+    }
+}
+
+fn folder_text(checkpoint: &Arc<Checkpoint>) -> Result<Text, CheckpointError> {
+    let tokenizer = checkpoint.tokenizer()?;
+    let render = checkpoint.template().is_some().then(|| -> Render {
+        let checkpoint = Arc::clone(checkpoint);
+        Box::new(move |messages: &[Message]| match checkpoint.template() {
+            Some(template) => rendered(template, messages),
+            None => Err("the model has no chat template".into()),
+        })
+    });
+    Text::new(tokenizer, render)
+}
+
+fn gguf_text(gguf: &Gguf, limits: &Limits) -> Result<Text, LoadError> {
+    let json = filiation_core::canonical::to_bytes(&gguf.tokenizer_json()?);
+    let rows = gguf.config().vocabulary;
+    let tokenizer = Tokenizer::from_bytes(gguf.path(), &json, rows, limits)?;
+    let mut special = std::collections::BTreeMap::new();
+    for (name, key) in [
+        ("bos", "bos"),
+        ("eos", "eos"),
+        ("unk", "unknown"),
+        ("pad", "padding"),
+    ] {
+        if let Some((_, text)) = gguf.token(key)? {
+            special.insert(format!("{name}_token"), text);
+        }
+    }
+    let render = gguf.template()?.map(|source| -> Render {
+        let template = ChatTemplate::new(gguf.path(), source, special, limits);
+        Box::new(move |messages: &[Message]| rendered(&template, messages))
+    });
+    Ok(Text::new(tokenizer, render)?)
+}
+
+fn rendered(template: &ChatTemplate, messages: &[Message]) -> Result<String, String> {
+    template.render(messages, true).map_err(|e| e.to_string())
+}
+
+fn gguf_identity(gguf: &Gguf) -> ModelIdentity {
+    let name = gguf
+        .path()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    ModelIdentity {
+        source: gguf.path().display().to_string(),
+        digest: FileDigest::combine(&[FileDigest::of(name, gguf.bytes())]),
+        architecture: gguf.config().architecture.class().to_owned(),
+        parameters: gguf.parameters(),
+        tokenizer: None,
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

