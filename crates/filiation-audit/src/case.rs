@@ -1,0 +1,293 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use filiation_core::Role;
+use filiation_report::FoundBy;
+use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{AuditError, disk, hint};
+
+const KEYS: [&str; 13] = [
+    "name",
+    "suspect",
+    "base",
+    "teachers",
+    "controls",
+    "probes",
+    "suites",
+    "max_tokens",
+    "limit",
+    "seed",
+    "prior",
+    "found_by",
+    "path",
+];
+
+/// A model named by a case: a path, or a name and a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Name in the report: lower-case letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// Folder or file, relative to the case file.
+    pub path: PathBuf,
+}
+
+impl Entry {
+    /// An entry named after the last part of its path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let last = path.components().rev().find_map(|part| match part {
+            Component::Normal(text) => Some(text.to_string_lossy().to_lowercase()),
+            _ => None,
+        });
+        let name = last
+            .unwrap_or_default()
+            .chars()
+            .map(|c| if is_plain(c) { c } else { '-' })
+            .collect();
+        Self { name, path }
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            name: Option<String>,
+            path: PathBuf,
+        }
+
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path or a table `{ name, path }`")
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<Entry, E> {
+                Ok(Entry::at(path))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                let unnamed = Entry::at(table.path);
+                Ok(Entry {
+                    name: table.name.unwrap_or(unnamed.name),
+                    path: unnamed.path,
+                })
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// What is asked: who may descend from whom, by which probes, on which prompts.
+///
+/// Paths stand relative to the folder of the case file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// Name of the case, and of its run directory.
+    #[serde(default)]
+    pub name: String,
+    /// Probes by name, in the order of the report; none means all.
+    #[serde(default)]
+    pub probes: Vec<String>,
+    /// Prompt suites (JSONL), read in this order.
+    #[serde(default)]
+    pub suites: Vec<PathBuf>,
+    /// Most tokens a completion may have.
+    #[serde(default = "Case::default_max_tokens")]
+    pub max_tokens: u32,
+    /// Only the first prompts of each suite: for trying out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Seed of every random choice.
+    #[serde(default)]
+    pub seed: u64,
+    /// Prior probability of Hd, in (0, 1), where the reader states one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prior: Option<f64>,
+    /// How the suspect came to be suspected.
+    #[serde(default)]
+    pub found_by: FoundBy,
+    /// The model under question.
+    pub suspect: Entry,
+    /// What it was initialised from, as far as known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Entry>,
+    /// The candidate teachers.
+    pub teachers: Vec<Entry>,
+    /// Models known not to have learned from any candidate.
+    #[serde(default)]
+    pub controls: Vec<Entry>,
+}
+
+impl Case {
+    /// Tokens a completion may have where nothing is said.
+    pub const fn default_max_tokens() -> u32 {
+        48
+    }
+
+    /// Reads a case file. A case without a name takes that of its folder.
+    ///
+    /// # Errors
+    /// [`AuditError::Read`], [`AuditError::Case`] for what is not such a file, and as
+    /// [`Self::check`].
+    pub fn read(path: &Path) -> Result<Self, AuditError> {
+        let bytes = disk::read(path)?;
+        let mut case = Self::parse(path, &bytes)?;
+        if case.name.is_empty() {
+            let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+            case.name = Entry::at(folder.unwrap_or_else(|| Path::new("case"))).name;
+        }
+        case.check()?;
+        Ok(case)
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, AuditError> {
+        toml::from_slice(bytes).map_err(|source: toml::de::Error| {
+            let nearest = source
+                .message()
+                .strip_prefix("unknown field `")
+                .and_then(|rest| rest.split_once('`'))
+                .and_then(|(key, _)| hint::nearest(key, &KEYS));
+            AuditError::Case {
+                path: path.to_owned(),
+                source: Box::new(source),
+                nearest,
+            }
+        })
+    }
+
+    /// Checks what the shape alone does not say.
+    ///
+    /// # Errors
+    /// [`AuditError::Value`], [`AuditError::DuplicateParty`].
+    pub fn check(&self) -> Result<(), AuditError> {
+        let value = |field, found: String, expected| {
+            Err(AuditError::Value {
+                field,
+                found,
+                expected,
+            })
+        };
+        const NAME: &str = "lower-case letters, digits, `-`, `_`, `.`, not beginning with `.`";
+        if !is_name(&self.name) {
+            return value("name", format!("{:?}", self.name), NAME);
+        }
+        if self.teachers.is_empty() {
+            return value("teachers", "empty".into(), "at least one candidate teacher");
+        }
+        if self.max_tokens == 0 {
+            return value("max_tokens", "0".into(), "at least 1");
+        }
+        if self.limit == Some(0) {
+            return value("limit", "0".into(), "at least 1");
+        }
+        if let Some(prior) = self.prior.filter(|p| !(*p > 0.0 && *p < 1.0)) {
+            return value("prior", prior.to_string(), "a number between 0 and 1");
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.probes.iter().find(|p| !seen.insert(p.as_str())) {
+            return value("probes", format!("`{twice}` twice"), "each probe once");
+        }
+        let mut seen = BTreeSet::new();
+        for (_, entry) in self.entries() {
+            if !is_name(&entry.name) {
+                return value("name", format!("{:?}", entry.name), NAME);
+            }
+            if !seen.insert(&entry.name) {
+                return Err(AuditError::DuplicateParty {
+                    name: entry.name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The parties: suspect, base, teachers, controls.
+    pub fn entries(&self) -> impl Iterator<Item = (Role, &Entry)> {
+        let role = |role| move |entry| (role, entry);
+        std::iter::once(&self.suspect)
+            .map(role(Role::Suspect))
+            .chain(self.base.iter().map(role(Role::Base)))
+            .chain(self.teachers.iter().map(role(Role::Teacher)))
+            .chain(self.controls.iter().map(role(Role::Control)))
+    }
+
+    /// The case as a file, every default written out.
+    pub(crate) fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a case holds only what TOML can say")
+    }
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
+}
+
+// A name is a folder name too.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 100 && !text.starts_with('.') && text.chars().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+name = "demo"
+suspect = "suspects/Text A"
+teachers = [{ name = "t1", path = "teachers/t1" }, "teachers/t2"]
+found_by = "batch:12"
+"#;
+
+    fn parse(text: &str) -> Result<Case, AuditError> {
+        let case = Case::parse(Path::new("case.toml"), text.as_bytes())?;
+        case.check().map(|()| case)
+    }
+
+    #[test]
+    fn reads_paths_and_tables() {
+        let case = parse(SMALL).expect("a case");
+        let names: Vec<_> = case.entries().map(|(_, e)| e.name.as_str()).collect();
+        assert_eq!(names, ["text-a", "t1", "t2"]);
+        assert_eq!(case.found_by, FoundBy::Batch(12));
+        assert_eq!(case.max_tokens, 48);
+    }
+
+    #[test]
+    fn the_effective_case_reads_back() {
+        let case = parse(SMALL).expect("a case");
+        assert_eq!(parse(&case.to_toml()).expect("its own output"), case);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known() {
+        let error = parse(&SMALL.replace("found_by", "foundby")).expect_err("unknown key");
+        assert_eq!(error.hint().as_deref(), Some("did you mean `found_by`?"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        let change = |from: &str, to: &str| parse(&SMALL.replace(from, to));
+        for (from, to, field) in [
+            ("\"demo\"", "\"../demo\"", "name"),
+            ("\"t1\"", "\"..\"", "name"),
+            ("\"t1\"", "\"t2\"", "two parties"),
+            ("found_by", "prior = 1.0\nfound_by", "prior"),
+            ("found_by", "limit = 0\nfound_by", "limit"),
+            ("found_by", "max_tokens = 0\nfound_by", "max_tokens"),
+        ] {
+            let error = change(from, to).expect_err(to).to_string();
+            assert!(error.contains(field), "{to}: {error}");
+        }
+        assert!(change("batch:12", "batch:0").is_err());
+    }
+}

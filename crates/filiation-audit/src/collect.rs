@@ -1,0 +1,157 @@
+use filiation_core::{Answer, Model, ModelError, Party, Request, Role};
+
+use crate::plan::{Plan, Transcripts, teachers};
+use crate::transcript::Transcript;
+use crate::{AuditError, BoxError, Progress, Provider, Seat};
+
+/// Requests put to a model before their answers are written. Part of how answers come about, so
+/// the same on every machine.
+const BATCH: usize = 32;
+
+/// What collecting works on.
+pub(crate) struct Collector<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) parties: &'a [Party],
+    pub(crate) seats: &'a [Seat<'a>],
+    pub(crate) provider: &'a dyn Provider,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Collector<'_> {
+    /// Asks all that is not in the transcripts yet, one model in memory at a time: teachers
+    /// first, since the others are asked about their answers.
+    pub(crate) fn collect(&self, transcripts: &mut Transcripts) -> Result<(), AuditError> {
+        let is_teacher = |seat: &&Seat<'_>| seat.role == Role::Teacher;
+        for seat in self.seats.iter().filter(is_teacher) {
+            self.ask(seat, &self.plan.direct(seat.role), "answers", transcripts)?;
+        }
+        let teachers = teachers(self.parties);
+        for seat in self.seats.iter().filter(|seat| !is_teacher(seat)) {
+            let mut requests = self.plan.direct(seat.role);
+            requests.extend(self.plan.about_answers(seat.role, &teachers, transcripts));
+            self.ask(seat, &requests, "answers", transcripts)?;
+        }
+        for seat in self.seats.iter().filter(is_teacher) {
+            let requests = self.plan.about_answers(seat.role, &teachers, transcripts);
+            self.ask(seat, &requests, "scores of teachers", transcripts)?;
+        }
+        for seat in self.seats {
+            self.compare(seat, transcripts)?;
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        seat: &Seat<'_>,
+        requests: &[Request],
+        what: &str,
+        transcripts: &mut Transcripts,
+    ) -> Result<(), AuditError> {
+        let Some(transcript) = transcripts.get_mut(seat.name) else {
+            return Ok(());
+        };
+        // Batches hold one kind of question and begin at fixed places, wherever a run stopped.
+        let batches: Vec<&[Request]> = requests
+            .chunk_by(|a, b| a.want.kind() == b.want.kind())
+            .flat_map(|alike| alike.chunks(BATCH))
+            .collect();
+        for batch in &batches {
+            transcript.keep_whole_batch(batch)?;
+        }
+        let done = requests
+            .iter()
+            .filter(|request| transcript.get(&request.key()).is_some())
+            .count();
+        if done == requests.len() {
+            return Ok(());
+        }
+        let stage = format!("{} {}: {what}", seat.role.as_str(), seat.name);
+        self.progress
+            .begin(&stage, done as u64, requests.len() as u64);
+        let model = self.provider.model(seat).map_err(party_error(seat))?;
+        for batch in batches {
+            if transcript.get(&batch[0].key()).is_none() {
+                put(&*model, seat, batch, transcript)?;
+                self.progress.advance(batch.len() as u64);
+            }
+        }
+        self.progress.end();
+        Ok(())
+    }
+
+    fn compare(&self, seat: &Seat<'_>, transcripts: &mut Transcripts) -> Result<(), AuditError> {
+        for (request, with) in self.plan.comparisons(seat.role) {
+            let other = self
+                .seats
+                .iter()
+                .find(|s| s.role == with && s.name != seat.name);
+            let (Some(other), Some(transcript)) = (other, transcripts.get_mut(seat.name)) else {
+                continue;
+            };
+            if transcript.get(&request.key()).is_some() {
+                continue;
+            }
+            let stage = format!("weights of {} and {}", seat.name, other.name);
+            self.progress.begin(&stage, 0, 1);
+            let related = self
+                .provider
+                .relate(seat, other)
+                .map_err(party_error(seat))?;
+            let result = related
+                .map(Answer::Weights)
+                .ok_or_else(|| unsupported(request));
+            transcript.append(&[(request, result)])?;
+            self.progress.advance(1);
+            self.progress.end();
+        }
+        Ok(())
+    }
+}
+
+fn put(
+    model: &dyn Model,
+    seat: &Seat<'_>,
+    batch: &[Request],
+    transcript: &mut Transcript,
+) -> Result<(), AuditError> {
+    let asked: Vec<Request> = batch
+        .iter()
+        .filter(|request| model.supports(&request.want))
+        .cloned()
+        .collect();
+    let answers = if asked.is_empty() {
+        Vec::new()
+    } else {
+        model.answer(&asked)
+    };
+    if answers.len() != asked.len() {
+        return Err(AuditError::AnswerCount {
+            role: seat.role.as_str(),
+            name: seat.name.into(),
+            found: answers.len(),
+            expected: asked.len(),
+        });
+    }
+    let mut answers = answers.into_iter();
+    let results = batch.iter().map(|request| {
+        if model.supports(&request.want) {
+            answers.next().unwrap_or_else(|| Err(unsupported(request)))
+        } else {
+            Err(unsupported(request))
+        }
+    });
+    let pairs: Vec<_> = batch.iter().zip(results).collect();
+    transcript.append(&pairs)
+}
+
+fn unsupported(request: &Request) -> ModelError {
+    ModelError::Unsupported {
+        want: request.want.kind().into(),
+    }
+}
+
+pub(crate) fn party_error(seat: &Seat<'_>) -> impl FnOnce(BoxError) -> AuditError {
+    let (role, name) = (seat.role.as_str(), seat.name.to_owned());
+    move |source| AuditError::Party { role, name, source }
+}

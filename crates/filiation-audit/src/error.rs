@@ -1,0 +1,172 @@
+use std::path::PathBuf;
+
+use filiation_core::Digest;
+
+/// What a [`Provider`](crate::Provider) says when it cannot give a model.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a case could not be run. Whatever was collected before stays in the run directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// A file could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write `{}`; what was collected before is kept", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The case file is not TOML of the expected shape.
+    #[error("case `{}` is not valid", path.display())]
+    Case {
+        /// The case file.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: Box<toml::de::Error>,
+        /// The known key nearest to an unknown one.
+        nearest: Option<&'static str>,
+    },
+    /// A value of the case is out of range.
+    #[error("`{field}` is {found}, expected {expected}")]
+    Value {
+        /// The key of the case.
+        field: &'static str,
+        /// What it held.
+        found: String,
+        /// What it may hold.
+        expected: &'static str,
+    },
+    /// Two parties share a name.
+    #[error("two parties are named `{name}`, expected distinct names")]
+    DuplicateParty {
+        /// The name.
+        name: String,
+    },
+    /// A probe or suite is not usable.
+    #[error("the probes cannot be planned")]
+    Plan(#[source] filiation_probes::ProbeError),
+    /// A model could not be opened, read or compared.
+    #[error("{role} `{name}` cannot be used")]
+    Party {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// What the provider said.
+        #[source]
+        source: BoxError,
+    },
+    /// The run directory belongs to another case.
+    #[error("run `{}` holds another {what} than this case, expected the same", path.display())]
+    OtherCase {
+        /// The run directory.
+        path: PathBuf,
+        /// What differs: case, suite, plan.
+        what: &'static str,
+    },
+    /// The plan is not what this version plans.
+    #[error("`{}` is not what this version of filiation plans for the case", path.join("plan.jsonl").display())]
+    OtherPlan {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// A model changed since the run began.
+    #[error("{role} `{name}` has digest {found}, the run was begun with {expected}")]
+    OtherModel {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// Digest now.
+        found: Digest,
+        /// Digest then.
+        expected: Digest,
+    },
+    /// The folder is there and holds something else than a run.
+    #[error("`{}` holds files and no `case.toml`, expected a run directory or none", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of the run is damaged.
+    #[error("`{}` line {line} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A step needs what an earlier step writes.
+    #[error("run `{}` has no `{missing}`, expected it from `{step}`", path.display())]
+    Incomplete {
+        /// The run directory.
+        path: PathBuf,
+        /// The file or answers that are missing.
+        missing: String,
+        /// The command that makes them.
+        step: &'static str,
+    },
+    /// Another process works in the run directory.
+    #[error("run `{}` is in use by another process", path.display())]
+    Locked {
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// A model gave another number of answers than it was asked.
+    #[error("{role} `{name}` gave {found} answers to {expected} requests")]
+    AnswerCount {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// Answers given.
+        found: usize,
+        /// Requests put.
+        expected: usize,
+    },
+}
+
+impl AuditError {
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Write { source, .. } => Some(match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge => {
+                    "free some space, then give the same command again: it goes on where it stopped"
+                        .into()
+                }
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    "choose a folder that you may write to, with `--run DIR`".into()
+                }
+                _ => "give the same command again: it goes on where it stopped".into(),
+            }),
+            Self::Case { nearest, .. } => nearest.map(|key| format!("did you mean `{key}`?")),
+            Self::OtherCase { .. } | Self::OtherModel { .. } | Self::NotARun { .. } => Some(
+                "choose another folder with `--run DIR`, or remove this one to begin again".into(),
+            ),
+            Self::Incomplete { step, .. } => Some(format!("run `filiation {step}` first")),
+            Self::DuplicateParty { .. } => {
+                Some("give a party a name of its own: `{ name = \"…\", path = \"…\" }`".into())
+            }
+            Self::OtherPlan { .. } => {
+                Some("use the version that began the run, or begin another with `--run DIR`".into())
+            }
+            Self::Locked { .. } => Some("wait for it to end, or end it".into()),
+            _ => None,
+        }
+    }
+}

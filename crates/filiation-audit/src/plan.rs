@@ -1,0 +1,174 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use filiation_core::{
+    Answer, Digest, MethodId, ModelError, Party, Probe, Request, RequestId, Role, Want, canonical,
+};
+use serde::Serialize;
+
+use crate::transcript::Transcript;
+
+/// Transcripts by party name.
+pub(crate) type Transcripts = BTreeMap<String, Transcript>;
+
+/// What one party gave, by request.
+pub(crate) type Results = Vec<(RequestId, Result<Answer, ModelError>)>;
+
+/// Every request of every probe, fixed before anything is asked.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    requests: Vec<Request>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    method: &'a MethodId,
+    request: &'a Request,
+}
+
+impl Plan {
+    pub(crate) fn of(probes: &[Box<dyn Probe>]) -> Self {
+        let mut plan = Self {
+            requests: Vec::new(),
+            bytes: Vec::new(),
+        };
+        for probe in probes {
+            for request in probe.plan() {
+                let line = Line {
+                    method: probe.id(),
+                    request,
+                };
+                plan.bytes.extend(canonical::to_bytes(&line));
+                plan.bytes.push(b'\n');
+                plan.requests.push(request.clone());
+            }
+        }
+        plan
+    }
+
+    /// The plan as a file.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What is put to a running model of this role, grouped by kind so that batches are alike;
+    /// equal questions once.
+    pub(crate) fn direct(&self, role: Role) -> Vec<Request> {
+        let asked = self.to(role).filter(|r| is_direct(&r.want)).cloned();
+        distinct(asked.collect(), &BTreeSet::new())
+    }
+
+    /// What is asked of this role about the teachers' answers, once those are in.
+    pub(crate) fn about_answers(
+        &self,
+        role: Role,
+        teachers: &[&Party],
+        transcripts: &Transcripts,
+    ) -> Vec<Request> {
+        let direct: BTreeSet<Digest> = self.direct(role).iter().map(Request::key).collect();
+        distinct(self.expand(role, teachers, transcripts), &direct)
+    }
+
+    /// The comparisons of weights asked of this role.
+    pub(crate) fn comparisons(&self, role: Role) -> impl Iterator<Item = (&Request, Role)> {
+        self.to(role).filter_map(|request| match request.want {
+            Want::CompareWeights { with } => Some((request, with)),
+            _ => None,
+        })
+    }
+
+    /// The results of one party by request id, `Err(id)` for the first that is not in its
+    /// transcript.
+    pub(crate) fn results(
+        &self,
+        party: &Party,
+        parties: &[Party],
+        transcripts: &Transcripts,
+    ) -> Result<Results, RequestId> {
+        let teachers = teachers(parties);
+        let there = |role| parties.iter().any(|p| p.role == role && p != party);
+        let mut asked = self.expand(party.role, &teachers, transcripts);
+        asked.extend(
+            self.to(party.role)
+                .filter(|request| match request.want {
+                    Want::CompareWeights { with } => there(with),
+                    _ => is_direct(&request.want),
+                })
+                .cloned(),
+        );
+        let transcript = transcripts.get(&party.name);
+        asked
+            .into_iter()
+            .map(|request| {
+                let result = transcript.and_then(|t| t.get(&request.key()));
+                let result = result.cloned().ok_or_else(|| request.id.clone())?;
+                Ok((request.id, result))
+            })
+            .collect()
+    }
+
+    fn to(&self, role: Role) -> impl Iterator<Item = &Request> {
+        self.requests.iter().filter(move |r| r.to.contains(&role))
+    }
+
+    fn expand(&self, role: Role, teachers: &[&Party], transcripts: &Transcripts) -> Vec<Request> {
+        let mut expanded = Vec::new();
+        for request in self.to(role) {
+            let Want::ScoreAnswers { of } = &request.want else {
+                continue;
+            };
+            let Some(source) = self.requests.iter().find(|r| r.id == *of) else {
+                continue;
+            };
+            let Want::Generate { prompt, .. } = &source.want else {
+                continue;
+            };
+            for teacher in teachers {
+                let answer = transcripts
+                    .get(&teacher.name)
+                    .and_then(|t| t.get(&source.key()));
+                let Some(Ok(Answer::Completion(said))) = answer else {
+                    continue;
+                };
+                if said.text.is_empty() {
+                    continue;
+                }
+                expanded.push(Request {
+                    id: request.id.about(&teacher.name),
+                    to: request.to.clone(),
+                    want: Want::Score {
+                        prompt: prompt.clone(),
+                        continuation: said.text.clone(),
+                    },
+                });
+            }
+        }
+        expanded
+    }
+}
+
+pub(crate) fn teachers(parties: &[Party]) -> Vec<&Party> {
+    parties.iter().filter(|p| p.role == Role::Teacher).collect()
+}
+
+const fn is_direct(want: &Want) -> bool {
+    matches!(
+        want,
+        Want::Generate { .. }
+            | Want::Score { .. }
+            | Want::TopK { .. }
+            | Want::Choice { .. }
+            | Want::Hidden { .. }
+    )
+}
+
+// One request a question, without those in `but`; alike questions together, else in their order.
+fn distinct(requests: Vec<Request>, but: &BTreeSet<Digest>) -> Vec<Request> {
+    let mut seen = but.clone();
+    let mut requests: Vec<_> = requests
+        .into_iter()
+        .filter(|request| seen.insert(request.key()))
+        .collect();
+    requests.sort_by_key(|request| request.want.kind());
+    requests
+}

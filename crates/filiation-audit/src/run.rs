@@ -1,0 +1,361 @@
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use filiation_core::{Digest, Party, Probe, canonical};
+use filiation_report::{CaseFacts, SuiteFacts};
+use serde::{Deserialize, Serialize};
+
+use crate::case::Entry;
+use crate::collect::{Collector, party_error};
+use crate::plan::{Plan, Transcripts};
+use crate::suites::{SuiteFile, probes, with_probes};
+use crate::transcript::Transcript;
+use crate::{AuditError, Case, Profile, Progress, Provider, Seat, disk};
+
+/// A run directory: everything of one case, from the plan to the report.
+///
+/// One process at a time works in it. Every file is written whole or appended whole, so that a
+/// run stopped at any moment goes on where it was.
+pub struct Run {
+    root: PathBuf,
+    case: Case,
+    suites: Vec<SuiteFile>,
+    parties: Vec<Party>,
+    probes: Vec<Box<dyn Probe>>,
+    plan: Plan,
+    // Held while the run is in use; the system lets go of it however the process ends.
+    _lock: File,
+}
+
+// `transcripts/<party>/party.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartyFile {
+    party: Party,
+    chat: bool,
+}
+
+impl Run {
+    /// Begins the run of `case` at `root`, or takes it up again. Paths of the case are relative
+    /// to `folder`. All that the case names is read first; nothing is written before it holds.
+    ///
+    /// # Errors
+    /// [`AuditError`]: a party or suite that cannot be used, a folder with another case, a disk
+    /// that cannot be written.
+    pub fn begin(
+        root: &Path,
+        case: Case,
+        folder: &Path,
+        provider: &dyn Provider,
+    ) -> Result<Self, AuditError> {
+        case.check()?;
+        let suites = SuiteFile::of_case(&case, folder)?;
+        let case = with_probes(case, &suites)?;
+        check_folder(root, &case)?;
+        let (parties, profiles) = profiles(&case, folder, provider)?;
+        let probes = probes(&case, &suites, profiles.iter().all(|p| p.chat))?;
+        let plan = Plan::of(&probes);
+        disk::make_folder(root)?;
+        let run = Self {
+            _lock: lock(root)?,
+            root: root.to_owned(),
+            case,
+            suites,
+            parties,
+            probes,
+            plan,
+        };
+        run.lay_out(&profiles)?;
+        Ok(run)
+    }
+
+    /// Opens a run that was begun, without its models.
+    ///
+    /// # Errors
+    /// [`AuditError`] when a file is missing or damaged, or the plan is of another version.
+    pub fn open(root: &Path) -> Result<Self, AuditError> {
+        let path = root.join("case.toml");
+        if !path.is_file() {
+            return Err(AuditError::Incomplete {
+                path: root.to_owned(),
+                missing: "case.toml".into(),
+                step: "audit",
+            });
+        }
+        let lock = lock(root)?;
+        let case = Case::read(&path)?;
+        let suites = SuiteFile::of_run(&case, root)?;
+        let mut parties = Vec::new();
+        let mut chat = true;
+        for (_, entry) in case.entries() {
+            let file = party_file(root, entry);
+            let bytes = disk::read_if_there(&file)?.ok_or_else(|| AuditError::Incomplete {
+                path: root.to_owned(),
+                missing: format!("transcripts/{}/party.json", entry.name),
+                step: "audit",
+            })?;
+            let read: PartyFile = parse(&file, &bytes)?;
+            chat &= read.chat;
+            parties.push(read.party);
+        }
+        let probes = probes(&case, &suites, chat)?;
+        let plan = Plan::of(&probes);
+        if disk::read(&root.join("plan.jsonl"))? != plan.as_bytes() {
+            return Err(AuditError::OtherPlan {
+                path: root.to_owned(),
+            });
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            case,
+            suites,
+            parties,
+            probes,
+            plan,
+            _lock: lock,
+        })
+    }
+
+    /// Asks the models all that is not answered yet.
+    ///
+    /// # Errors
+    /// [`AuditError`]; every answer that came before it is kept.
+    pub fn collect(
+        &self,
+        folder: &Path,
+        provider: &dyn Provider,
+        progress: &dyn Progress,
+    ) -> Result<(), AuditError> {
+        let paths: Vec<PathBuf> = self
+            .case
+            .entries()
+            .map(|(_, entry)| folder.join(&entry.path))
+            .collect();
+        let seats: Vec<Seat<'_>> = self
+            .parties
+            .iter()
+            .zip(&paths)
+            .map(|(party, path)| Seat {
+                name: &party.name,
+                role: party.role,
+                path,
+            })
+            .collect();
+        let mut transcripts = Transcripts::new();
+        for party in &self.parties {
+            let log = Transcript::resume(self.transcript_path(party))?;
+            transcripts.insert(party.name.clone(), log);
+        }
+        Collector {
+            plan: &self.plan,
+            parties: &self.parties,
+            seats: &seats,
+            provider,
+            progress,
+        }
+        .collect(&mut transcripts)
+    }
+
+    /// The run directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The case as it is run.
+    pub fn case(&self) -> &Case {
+        &self.case
+    }
+
+    /// The models, in the order suspect, base, teachers, controls.
+    pub fn parties(&self) -> &[Party] {
+        &self.parties
+    }
+
+    pub(crate) fn probes(&self) -> &[Box<dyn Probe>] {
+        &self.probes
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn transcript_path(&self, party: &Party) -> PathBuf {
+        self.root
+            .join("transcripts")
+            .join(&party.name)
+            .join("answers.jsonl")
+    }
+
+    pub(crate) fn facts(&self) -> (CaseFacts, Vec<SuiteFacts>) {
+        let facts = CaseFacts {
+            name: self.case.name.clone(),
+            found_by: self.case.found_by,
+            prior: self.case.prior,
+            seed: self.case.seed,
+            max_tokens: self.case.max_tokens,
+            limit: self.case.limit.map(|l| l as u64),
+            plan: Digest::of(self.plan.as_bytes()),
+        };
+        (facts, self.suites.iter().map(SuiteFile::facts).collect())
+    }
+
+    // `case.toml` comes first: a folder with one is a run, however little else is in it yet.
+    fn lay_out(&self, profiles: &[Profile]) -> Result<(), AuditError> {
+        let root = &self.root;
+        self.settle(
+            &root.join("case.toml"),
+            self.case.to_toml().as_bytes(),
+            "case",
+        )?;
+        disk::make_folder(&root.join("suites"))?;
+        for (i, suite) in self.suites.iter().enumerate() {
+            self.settle(
+                &SuiteFile::place(root, i, &suite.name),
+                &suite.bytes,
+                "suite",
+            )?;
+        }
+        for (party, profile) in self.parties.iter().zip(profiles) {
+            self.settle_party(party, profile)?;
+        }
+        self.settle(&root.join("plan.jsonl"), self.plan.as_bytes(), "plan")
+    }
+
+    fn settle_party(&self, party: &Party, profile: &Profile) -> Result<(), AuditError> {
+        let folder = self.root.join("transcripts").join(&party.name);
+        let path = folder.join("party.json");
+        if let Some(bytes) = disk::read_if_there(&path)? {
+            let before: PartyFile = parse(&path, &bytes)?;
+            if before.party.identity.digest != party.identity.digest {
+                return Err(AuditError::OtherModel {
+                    role: party.role.as_str(),
+                    name: party.name.clone(),
+                    found: party.identity.digest,
+                    expected: before.party.identity.digest,
+                });
+            }
+        }
+        disk::make_folder(&folder)?;
+        let file = PartyFile {
+            party: party.clone(),
+            chat: profile.chat,
+        };
+        self.settle(&path, &canonical::to_pretty(&file), "party")
+    }
+
+    fn settle(&self, path: &Path, bytes: &[u8], what: &'static str) -> Result<(), AuditError> {
+        match disk::read_if_there(path)? {
+            None => disk::put(path, bytes),
+            Some(before) if before == bytes => Ok(()),
+            Some(_) => Err(AuditError::OtherCase {
+                path: self.root.clone(),
+                what,
+            }),
+        }
+    }
+}
+
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<T, AuditError> {
+    serde_json::from_slice(bytes).map_err(|e| AuditError::Damaged {
+        path: path.to_owned(),
+        line: e.line(),
+        reason: e.to_string(),
+    })
+}
+
+fn party_file(root: &Path, entry: &Entry) -> PathBuf {
+    root.join("transcripts")
+        .join(&entry.name)
+        .join("party.json")
+}
+
+fn profiles(
+    case: &Case,
+    folder: &Path,
+    provider: &dyn Provider,
+) -> Result<(Vec<Party>, Vec<Profile>), AuditError> {
+    let mut parties = Vec::new();
+    let mut profiles = Vec::new();
+    for (role, entry) in case.entries() {
+        let path = folder.join(&entry.path);
+        let seat = Seat {
+            name: &entry.name,
+            role,
+            path: &path,
+        };
+        let profile = provider.profile(&seat).map_err(party_error(&seat))?;
+        let mut identity = profile.identity.clone();
+        identity.source = source(&entry.path);
+        parties.push(Party {
+            name: entry.name.clone(),
+            role,
+            identity,
+        });
+        profiles.push(profile);
+    }
+    Ok((parties, profiles))
+}
+
+// As the case wrote it; of a path from the root of a machine only the last part, since a report
+// is the same wherever it is made.
+fn source(path: &Path) -> String {
+    let told = if path.is_absolute() {
+        path.file_name().map(Path::new).unwrap_or(path)
+    } else {
+        path
+    };
+    told.to_string_lossy().replace('\\', "/")
+}
+
+// Told before the models are read, which may take long.
+fn check_folder(root: &Path, case: &Case) -> Result<(), AuditError> {
+    if let Some(before) = disk::read_if_there(&root.join("case.toml"))? {
+        return if before == case.to_toml().as_bytes() {
+            Ok(())
+        } else {
+            Err(AuditError::OtherCase {
+                path: root.to_owned(),
+                what: "case",
+            })
+        };
+    }
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(AuditError::Read {
+                path: root.to_owned(),
+                source,
+            });
+        }
+    };
+    let foreign = entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        name != LOCK && !name.to_string_lossy().ends_with(".tmp")
+    });
+    if foreign {
+        return Err(AuditError::NotARun {
+            path: root.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+pub(crate) const LOCK: &str = ".lock";
+
+fn lock(root: &Path) -> Result<File, AuditError> {
+    let path = root.join(LOCK);
+    let file = File::create(&path).map_err(|source| disk::write_error(&path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AuditError::Locked {
+            path: root.to_owned(),
+        }),
+        // A file system without locks: the user sees to it alone.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(source)) => Err(disk::write_error(&path, source)),
+    }
+}

@@ -1,0 +1,130 @@
+use std::path::{Path, PathBuf};
+
+use filiation_core::{Digest, Probe};
+use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, Suite, standard};
+use filiation_report::SuiteFacts;
+
+use crate::case::Entry;
+use crate::{AuditError, Case, disk};
+
+/// A prompt suite as the run keeps it.
+#[derive(Debug)]
+pub(crate) struct SuiteFile {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl SuiteFile {
+    /// The suites from where the case finds them.
+    pub(crate) fn of_case(case: &Case, folder: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read(case, |_, path, _| folder.join(path))
+    }
+
+    /// The suites from the run's own copies.
+    pub(crate) fn of_run(case: &Case, root: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read(case, |i, _, name| Self::place(root, i, name))
+    }
+
+    /// Where a run keeps suite `i`.
+    pub(crate) fn place(root: &Path, i: usize, name: &str) -> PathBuf {
+        root.join("suites").join(format!("{}-{name}", i + 1))
+    }
+
+    pub(crate) fn facts(&self) -> SuiteFacts {
+        SuiteFacts {
+            name: self.name.clone(),
+            digest: Digest::of(&self.bytes),
+            prompts: lines(&self.bytes).count() as u64,
+        }
+    }
+
+    fn read(
+        case: &Case,
+        place: impl Fn(usize, &Path, &str) -> PathBuf,
+    ) -> Result<Vec<Self>, AuditError> {
+        case.suites
+            .iter()
+            .enumerate()
+            .map(|(i, path)| {
+                let name = Entry::at(path).name;
+                let bytes = disk::read(&place(i, path, &name))?;
+                Ok(Self { name, bytes })
+            })
+            .collect()
+    }
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split(|b| *b == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+}
+
+/// The probes of the case, planned.
+pub(crate) fn probes(
+    case: &Case,
+    suites: &[SuiteFile],
+    chat: bool,
+) -> Result<Vec<Box<dyn Probe>>, AuditError> {
+    let options = ProbeOptions {
+        form: if chat {
+            PromptForm::Chat
+        } else {
+            PromptForm::Text
+        },
+        max_tokens: case.max_tokens,
+        seed: case.seed,
+        ..ProbeOptions::default()
+    };
+    let suites = parsed(case, suites).map_err(AuditError::Plan)?;
+    standard(&case.probes, &suites, &options).map_err(AuditError::Plan)
+}
+
+/// The case with its probes named: where it names none, all for which the suites have something.
+pub(crate) fn with_probes(mut case: Case, suites: &[SuiteFile]) -> Result<Case, AuditError> {
+    if !case.probes.is_empty() {
+        return Ok(case);
+    }
+    let suites = parsed(&case, suites).map_err(AuditError::Plan)?;
+    for name in NAMES {
+        let name = name.to_owned();
+        match standard(
+            std::slice::from_ref(&name),
+            &suites,
+            &ProbeOptions::default(),
+        ) {
+            Ok(_) => case.probes.push(name),
+            Err(ProbeError::NoItems { .. }) => {}
+            Err(other) => return Err(AuditError::Plan(other)),
+        }
+    }
+    Ok(case)
+}
+
+fn parsed(case: &Case, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {
+    suites
+        .iter()
+        .map(|suite| Suite::parse(&suite.name, first(&suite.bytes, case.limit)))
+        .collect()
+}
+
+// The bytes of the first `limit` lines.
+fn first(bytes: &[u8], limit: Option<usize>) -> &[u8] {
+    let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
+    let end = limit.and_then(|limit| ends.map(|(i, _)| i + 1).nth(limit - 1));
+    &bytes[..end.unwrap_or(bytes.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_keeps_whole_lines() {
+        let bytes = b"one\ntwo\nthree";
+        assert_eq!(first(bytes, Some(1)), b"one\n");
+        assert_eq!(first(bytes, Some(2)), b"one\ntwo\n");
+        assert_eq!(first(bytes, Some(3)), bytes);
+        assert_eq!(first(bytes, None), bytes);
+    }
+}
