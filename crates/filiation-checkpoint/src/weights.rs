@@ -1,0 +1,235 @@
+//! All weights of a folder: mapped files and the tensors in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::dtype::BLOCK;
+use crate::error::shown;
+use crate::folder::{Folder, MappedFile};
+use crate::{CheckpointError, Dtype, Limits, header, index};
+
+pub(crate) const SINGLE: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+
+/// A tensor in place: `data` is the mapped file itself, row-major, little-endian, aligned to its
+/// elements.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorView<'a> {
+    /// Type of the elements.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first.
+    pub shape: &'a [usize],
+    /// The elements' bytes.
+    pub data: &'a [u8],
+}
+
+impl TensorView<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.dtype.size()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// A copy in `f32`, row-major. Exact for floats of 32 bits and less; others are rounded to
+    /// nearest.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.len()];
+        self.dtype.widen(self.data, &mut out);
+        out
+    }
+}
+
+#[derive(Debug)]
+struct Located {
+    file: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    range: Range<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Weights {
+    files: Vec<MappedFile>,
+    index: Option<MappedFile>,
+    tensors: BTreeMap<String, Located>,
+}
+
+impl Weights {
+    /// Opens `model.safetensors`, or else the shards that the index names; `None` where there is
+    /// neither.
+    pub(crate) fn open(folder: &Folder, limits: &Limits) -> Result<Option<Self>, CheckpointError> {
+        if let Some(file) = folder.map(SINGLE)? {
+            return Self::admit(vec![file], None, limits).map(Some);
+        }
+        let Some(index) = folder.map_small(INDEX, limits)? else {
+            return Ok(None);
+        };
+        let map = index::read(&index, limits)?;
+        let shards: BTreeSet<_> = map.values().collect();
+        let files = shards
+            .into_iter()
+            .map(|name| {
+                folder
+                    .map(name)?
+                    .ok_or_else(|| CheckpointError::MissingFile {
+                        file: folder.path(name),
+                        needed_by: format!("`{INDEX}`"),
+                    })
+            })
+            .collect::<Result<_, _>>()?;
+        let path = index.path.clone();
+        let weights = Self::admit(files, Some(index), limits)?;
+        weights.check_index(&path, &map)?;
+        Ok(Some(weights))
+    }
+
+    fn admit(
+        files: Vec<MappedFile>,
+        index: Option<MappedFile>,
+        limits: &Limits,
+    ) -> Result<Self, CheckpointError> {
+        let mut total = 0_u64;
+        let mut tensors = BTreeMap::new();
+        for (at, file) in files.iter().enumerate() {
+            total = total.saturating_add(file.bytes().len() as u64);
+            let over = |what, found, limit| CheckpointError::OverLimit {
+                file: file.path.clone(),
+                what,
+                found,
+                limit,
+            };
+            if total > limits.total_bytes {
+                return Err(over(
+                    "the size of the weights in bytes",
+                    total,
+                    limits.total_bytes,
+                ));
+            }
+            for entry in header::read(&file.path, file.bytes(), limits)? {
+                let located = Located {
+                    file: at,
+                    dtype: entry.dtype,
+                    shape: entry.shape,
+                    range: entry.range,
+                };
+                if let Some(first) = tensors.get::<String>(&entry.name) {
+                    let first: &Located = first;
+                    return Err(CheckpointError::DuplicateTensor {
+                        tensor: shown(&entry.name),
+                        first: files[first.file].path.clone(),
+                        second: file.path.clone(),
+                    });
+                }
+                tensors.insert(entry.name, located);
+            }
+            if tensors.len() > limits.tensors {
+                let found = tensors.len() as u64;
+                return Err(over("the number of tensors", found, limits.tensors as u64));
+            }
+        }
+        Ok(Self {
+            files,
+            index,
+            tensors,
+        })
+    }
+
+    /// Index and shards name the same tensors in the same places.
+    fn check_index(&self, file: &Path, map: &index::WeightMap) -> Result<(), CheckpointError> {
+        for (tensor, promised) in map {
+            let found = self.tensors.get(tensor).map(|t| &self.files[t.file].name);
+            if found != Some(promised) {
+                return Err(CheckpointError::WrongShard {
+                    file: file.to_owned(),
+                    tensor: shown(tensor),
+                    promised: promised.clone(),
+                    found: found.cloned(),
+                });
+            }
+        }
+        match self
+            .tensors
+            .iter()
+            .find(|(name, _)| !map.contains_key(*name))
+        {
+            Some((name, located)) => Err(CheckpointError::UnlistedTensor {
+                file: self.files[located.file].path.clone(),
+                tensor: shown(name),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The weights files, and the index where there is one.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &MappedFile> {
+        self.files.iter().chain(&self.index)
+    }
+
+    /// Sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<TensorView<'_>> {
+        let located = self.tensors.get(name)?;
+        Some(self.view(located))
+    }
+
+    /// File that holds tensor `name`.
+    pub(crate) fn file_of(&self, name: &str) -> Option<&Path> {
+        let located = self.tensors.get(name)?;
+        Some(&self.files[located.file].path)
+    }
+
+    /// Elements over all tensors.
+    pub(crate) fn elements(&self) -> u64 {
+        self.tensors
+            .values()
+            .map(|t| self.view(t).len() as u64)
+            .sum()
+    }
+
+    fn view<'a>(&'a self, located: &'a Located) -> TensorView<'a> {
+        TensorView {
+            dtype: located.dtype,
+            shape: &located.shape,
+            data: &self.files[located.file].bytes()[located.range.clone()],
+        }
+    }
+
+    /// Reports the first element, by name and place, that is NaN or infinite.
+    pub(crate) fn check_finite(&self) -> Result<(), CheckpointError> {
+        let tensors: Vec<_> = self.tensors.iter().collect();
+        let hit = tensors.par_iter().find_map_first(|(name, located)| {
+            let view = self.view(located);
+            first_not_finite(&view).map(|index| (name, located, view, index))
+        });
+        let Some((name, located, view, index)) = hit else {
+            return Ok(());
+        };
+        let size = view.dtype.size();
+        let mut value = [0.0];
+        view.dtype
+            .widen(&view.data[index * size..(index + 1) * size], &mut value);
+        Err(CheckpointError::NotFinite {
+            file: self.files[located.file].path.clone(),
+            tensor: shown(name),
+            index: index as u64,
+            value: value[0].into(),
+        })
+    }
+}
+
+fn first_not_finite(view: &TensorView<'_>) -> Option<usize> {
+    view.data
+        .par_chunks(BLOCK * view.dtype.size())
+        .enumerate()
+        .find_map_first(|(i, data)| Some(i * BLOCK + view.dtype.first_not_finite(data)?))
+}
