@@ -1,0 +1,152 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use filiation_checkpoint::CheckpointError;
+
+/// Why probes could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// A model folder could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// No probe has this name.
+    #[error("no probe is called `{name}`, expected one of {}", .known.join(", "))]
+    UnknownProbe {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: &'static [&'static str],
+    },
+    /// A suite file could not be read.
+    #[error("suite `{}` cannot be read", .file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A suite holds nothing.
+    #[error("suite `{file}` is empty: line 1 is missing, expected one JSON object a line")]
+    EmptySuite {
+        /// The file.
+        file: String,
+    },
+    /// A line of a suite is not an item.
+    #[error("suite `{file}`, line {line}: {problem}")]
+    Line {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: LineProblem,
+    },
+    /// Two suites of a run share an id, so that transcripts could not tell them apart.
+    #[error("suites `{first}` and `{second}` both have an item `{id}`, expected distinct ids")]
+    SharedId {
+        /// The id.
+        id: String,
+        /// One suite.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// No suite has what the probe asks.
+    #[error("probe `{probe}` finds no {needed} in the suites {}", quoted(.suites))]
+    NoItems {
+        /// The probe.
+        probe: &'static str,
+        /// What it needs.
+        needed: &'static str,
+        /// The suites that were given.
+        suites: Vec<String>,
+    },
+    /// An option is out of range.
+    #[error("probe option `{name}` is {got}, expected {expected}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// Its value.
+        got: f64,
+        /// What is allowed.
+        expected: &'static str,
+    },
+}
+
+/// What is wrong with a line of a suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LineProblem {
+    /// Not UTF-8.
+    NotUtf8,
+    /// Nothing but white space.
+    Blank,
+    /// Not the JSON of an item; what the parser said.
+    Json(String),
+    /// The id is empty or has other characters than lower-case letters, digits and `-`.
+    Id(String),
+    /// An earlier line has the same id.
+    DuplicateId {
+        /// The id.
+        id: String,
+        /// The earlier line.
+        earlier: usize,
+    },
+    /// A text is empty.
+    EmptyText(String),
+    /// The domain is none of those known.
+    Domain(String),
+    /// Options in a domain that has none, or none in one that has.
+    OptionsForDomain(String),
+    /// Fewer than two options.
+    TooFewOptions(usize),
+    /// An option is empty.
+    EmptyOption,
+    /// An option begins another, so that their probabilities overlap.
+    Prefix {
+        /// The shorter.
+        shorter: String,
+        /// The longer, or its equal.
+        longer: String,
+    },
+}
+
+impl fmt::Display for LineProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 => f.write_str("not UTF-8, expected a JSON object in UTF-8"),
+            Self::Blank => f.write_str("blank, expected a JSON object"),
+            Self::Json(said) => write!(f, "not an item: {said}"),
+            Self::Id(id) => write!(f, "id `{id}`, expected lower-case letters, digits and `-`"),
+            Self::DuplicateId { id, earlier } => {
+                write!(f, "id `{id}` stands on line {earlier} already")
+            }
+            Self::EmptyText(id) => write!(f, "item `{id}` has no text"),
+            Self::Domain(domain) => write!(
+                f,
+                "domain `{domain}`, expected one of {}",
+                crate::suite::DOMAINS.join(", ")
+            ),
+            Self::OptionsForDomain(domain) => write!(
+                f,
+                "domain `{domain}`: `options` belong to the choice domains, and only there"
+            ),
+            Self::TooFewOptions(got) => write!(f, "{got} options, expected at least 2"),
+            Self::EmptyOption => f.write_str("an empty option, expected a text"),
+            Self::Prefix { shorter, longer } => write!(
+                f,
+                "option `{shorter}` begins option `{longer}`, expected options of which none is \
+                 a prefix of another"
+            ),
+        }
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    if names.is_empty() {
+        return "(none given)".into();
+    }
+    let quoted: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
+    quoted.join(", ")
+}

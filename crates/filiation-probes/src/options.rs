@@ -1,0 +1,138 @@
+use filiation_core::{Digest, Prompt, Sampling};
+
+use crate::{Item, ProbeError};
+
+/// How items that are user turns are put. Every party is asked in the same form, because a
+/// teacher's text is scored after the prompt that it answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptForm {
+    /// Rendered with each model's own chat template. Only where every party has one.
+    Chat,
+    /// As raw text.
+    Text,
+}
+
+impl PromptForm {
+    /// The word in method ids.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// What the probes of a run share. All of it enters the method ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeOptions {
+    /// How user turns are put. Openings are raw text in either form.
+    pub form: PromptForm,
+    /// Most tokens that a teacher writes to a prompt.
+    pub max_tokens: u32,
+    /// Sampling temperature of the teachers.
+    pub temperature: f64,
+    /// Nucleus of the teachers.
+    pub top_p: f64,
+    /// Texts that each teacher writes to a prompt.
+    pub samples: u32,
+    /// Bootstrap resamples.
+    pub draws: u32,
+    /// Coverage of the intervals, in (0, 1).
+    pub level: f64,
+    /// Seed of sampling and bootstrap.
+    pub seed: u64,
+}
+
+impl Default for ProbeOptions {
+    fn default() -> Self {
+        Self {
+            form: PromptForm::Text,
+            max_tokens: 48,
+            temperature: 1.0,
+            top_p: 1.0,
+            samples: 1,
+            draws: 2000,
+            level: 0.95,
+            seed: 0,
+        }
+    }
+}
+
+impl ProbeOptions {
+    /// Refuses what no probe can work with.
+    ///
+    /// # Errors
+    /// [`ProbeError::Option`] naming the first one out of range.
+    pub fn validate(&self) -> Result<(), ProbeError> {
+        let inner = |x: f64| x > 0.0 && x < 1.0;
+        let checks = [
+            (
+                "max_tokens",
+                f64::from(self.max_tokens),
+                self.max_tokens > 0,
+                "at least 1",
+            ),
+            (
+                "temperature",
+                self.temperature,
+                self.temperature >= 0.0 && self.temperature.is_finite(),
+                "at least 0",
+            ),
+            (
+                "top_p",
+                self.top_p,
+                inner(self.top_p) || self.top_p == 1.0,
+                "above 0 and at most 1",
+            ),
+            (
+                "samples",
+                f64::from(self.samples),
+                self.samples > 0,
+                "at least 1",
+            ),
+            (
+                "draws",
+                f64::from(self.draws),
+                self.draws >= 100,
+                "at least 100",
+            ),
+            (
+                "level",
+                self.level,
+                inner(self.level),
+                "above 0 and below 1",
+            ),
+        ];
+        match checks.into_iter().find(|(_, _, holds, _)| !holds) {
+            Some((name, got, _, expected)) => Err(ProbeError::Option {
+                name,
+                got,
+                expected,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The prompt of an item.
+    pub(crate) fn prompt(&self, item: &Item) -> Prompt {
+        match self.form {
+            PromptForm::Chat if !item.is_raw() => Prompt::user(&item.text),
+            _ => Prompt::Text(item.text.clone()),
+        }
+    }
+
+    /// How text `sample` to item `id` is drawn: the seed depends on nothing but these and the
+    /// run's seed, so that adding an item changes no other text.
+    pub(crate) fn sampling(&self, id: &str, sample: u32) -> Sampling {
+        let name = format!("{}/{id}/{sample}", self.seed);
+        let digest = Digest::of(name.as_bytes());
+        let mut head = [0; 8];
+        head.copy_from_slice(&digest.as_bytes()[..8]);
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            // 53 bits: readers of JSON that keep numbers as doubles see the same seed.
+            seed: u64::from_le_bytes(head) >> 11,
+        }
+    }
+}
