@@ -1,0 +1,19 @@
+//! Do two models share weights? Disguises are undone before anything is measured.
+
+mod align;
+mod change;
+mod heads;
+mod layout;
+mod neurons;
+pub mod relate;
+mod rounding;
+mod vocabulary;
+pub mod weight_lineage;
+
+#[cfg(test)]
+mod synthetic;
+#[cfg(test)]
+mod tests;
+
+pub use relate::relate;
+pub use weight_lineage::WeightLineage;

@@ -1,0 +1,241 @@
+//! Is a tensor another one, stored with fewer bits? Decided by exact tests, not by size of change:
+//! 4-bit rounding moves weights further than a fine-tune does.
+
+use half::{bf16, f16};
+
+/// Values that share a scale in every block quantiser in use (their blocks are multiples of 16).
+const BLOCK: usize = 16;
+
+/// Most steps of a lattice: 8 bits.
+const STEPS: u32 = 255;
+
+/// What makes one tensor of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    /// Nothing: the values are equal.
+    Equal,
+    /// A cast of one of the two to BF16 or F16.
+    Cast,
+    /// Rounding to a lattice with a scale a block: 8-bit or 4-bit quantisation.
+    Quantised,
+    /// Something else.
+    Changed,
+}
+
+impl Made {
+    /// Whether the two tensors are one up to rounding.
+    pub(super) const fn is_rounding(self) -> bool {
+        !matches!(self, Self::Changed)
+    }
+}
+
+/// What makes `this` of `other` (or `other` of `this`, for casts). Rows have `row` values; blocks
+/// lie within rows, in the order of `this`.
+pub(super) fn made(this: &[f32], other: &[f32], row: usize) -> Made {
+    if this == other {
+        return Made::Equal;
+    }
+    let casts: [fn(f32) -> f32; 2] = [
+        |x| bf16::from_f32(x).to_f32(),
+        |x| f16::from_f32(x).to_f32(),
+    ];
+    let is =
+        |a: &[f32], b: &[f32], cast: fn(f32) -> f32| a.iter().zip(b).all(|(&a, &b)| a == cast(b));
+    if casts
+        .iter()
+        .any(|&c| is(this, other, c) || is(other, this, c))
+    {
+        return Made::Cast;
+    }
+    if is_quantised(this, other, row) {
+        return Made::Quantised;
+    }
+    Made::Changed
+}
+
+/// Whether in each block `this` lies on a lattice of at most [`STEPS`] steps, and each value is
+/// the lattice's nearest to that of `other`.
+fn is_quantised(this: &[f32], other: &[f32], row: usize) -> bool {
+    if row < BLOCK || !this.len().is_multiple_of(row) {
+        return false;
+    }
+    let storage = storage_error(this);
+    this.chunks_exact(row)
+        .zip(other.chunks_exact(row))
+        .all(|(a, b)| {
+            blocks(a)
+                .zip(blocks(b))
+                .all(|(a, b)| block_is_rounded(a, b, storage))
+        })
+}
+
+/// Runs of [`BLOCK`] values; the last is longer where the row is no multiple.
+fn blocks(row: &[f32]) -> impl Iterator<Item = &[f32]> {
+    let count = row.len() / BLOCK;
+    (0..count).map(move |k| {
+        let end = if k + 1 == count {
+            row.len()
+        } else {
+            (k + 1) * BLOCK
+        };
+        &row[k * BLOCK..end]
+    })
+}
+
+/// Relative rounding of the values as stored: that of BF16 where all are BF16 values. Scales are
+/// kept in F16 by most formats, so no less than that of F16.
+fn storage_error(values: &[f32]) -> f32 {
+    if values.iter().all(|v| v.to_bits() & 0xffff == 0) {
+        (-8f32).exp2()
+    } else {
+        (-11f32).exp2()
+    }
+}
+
+fn block_is_rounded(this: &[f32], other: &[f32], storage: f32) -> bool {
+    let (low, high) = this
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &x| {
+            (l.min(x), h.max(x))
+        });
+    let fuzz = storage * low.abs().max(high.abs());
+    let step = match lattice_step(this, low, high, fuzz) {
+        Some(step) => step,
+        // One level only: nothing shows the step, so nothing but storage may differ.
+        None if low == high => 0.0,
+        None => return false,
+    };
+    this.iter().zip(other).all(|(&a, &b)| {
+        // Beyond the outermost level a quantiser clips; up to one step is its own doing.
+        let clipped = (a == high && b > a) || (a == low && b < a);
+        let reach = if clipped { 1.0 } else { 0.5 };
+        (a - b).abs() <= step * (reach + 0.01) + 2.0 * fuzz
+    })
+}
+
+/// The widest step, at most [`STEPS`] between lowest and highest, that all values are whole
+/// multiples of, within `fuzz` and a hundredth of the step. For values on no lattice the chance
+/// is below 0.2¹⁴ for each number of steps, and all blocks of a tensor must pass.
+fn lattice_step(values: &[f32], low: f32, high: f32, fuzz: f32) -> Option<f32> {
+    if low == high {
+        return None;
+    }
+    for steps in 1..=STEPS {
+        let step = (high - low) / steps as f32;
+        let slack = 0.01 + 2.0 * fuzz / step;
+        if slack > 0.15 {
+            return None;
+        }
+        let on = |&x: &f32| {
+            let place = (x - low) / step;
+            (place - place.round()).abs() <= slack
+        };
+        if values.iter().all(on) {
+            return Some(step);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn weights(n: usize, seed: u64) -> Vec<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        (0..n)
+            .map(|_| (0..12).map(|_| rng.random::<f32>()).sum::<f32>() / 100.0 - 0.06)
+            .collect()
+    }
+
+    /// Symmetric quantiser with one scale a block of 32, scale kept in F16 (the form of Q8_0).
+    fn symmetric(values: &[f32], levels: f32) -> Vec<f32> {
+        values
+            .chunks(32)
+            .flat_map(|block| {
+                let scale = block.iter().fold(0f32, |m, x| m.max(x.abs())) / levels;
+                let stored = f16::from_f32(scale).to_f32();
+                block.iter().map(move |x| (x / scale).round() * stored)
+            })
+            .collect()
+    }
+
+    /// Quantiser with scale and minimum a block of 32, 4 bits (the form of Q4_1).
+    fn affine(values: &[f32]) -> Vec<f32> {
+        values
+            .chunks(32)
+            .flat_map(|block| {
+                let low = block.iter().copied().fold(f32::INFINITY, f32::min);
+                let high = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let scale = (high - low) / 15.0;
+                let kept = (f16::from_f32(scale).to_f32(), f16::from_f32(low).to_f32());
+                block
+                    .iter()
+                    .map(move |x| ((x - low) / scale).round() * kept.0 + kept.1)
+            })
+            .collect()
+    }
+
+    fn noisy(values: &[f32], relative: f32, seed: u64) -> Vec<f32> {
+        let noise = weights(values.len(), seed);
+        values
+            .iter()
+            .zip(noise)
+            .map(|(x, e)| x + relative * e)
+            .collect()
+    }
+
+    #[test]
+    fn knows_casts_both_ways() {
+        let w = weights(4096, 1);
+        let low: Vec<f32> = w.iter().map(|&x| bf16::from_f32(x).to_f32()).collect();
+        assert_eq!(made(&w, &w, 64), Made::Equal);
+        assert_eq!(made(&low, &w, 64), Made::Cast);
+        assert_eq!(made(&w, &low, 64), Made::Cast);
+        let low: Vec<f32> = w.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
+        assert_eq!(made(&low, &w, 64), Made::Cast);
+    }
+
+    #[test]
+    fn knows_eight_and_four_bits() {
+        let w = weights(64 * 256, 2);
+        for quantised in [symmetric(&w, 127.0), symmetric(&w, 7.0), affine(&w)] {
+            assert_eq!(made(&quantised, &w, 256), Made::Quantised);
+        }
+        let stored: Vec<f32> = affine(&w)
+            .iter()
+            .map(|&x| f16::from_f32(x).to_f32())
+            .collect();
+        assert_eq!(made(&stored, &w, 256), Made::Quantised);
+    }
+
+    #[test]
+    fn quantised_again_on_another_lattice_is_still_rounding() {
+        let w = affine(&weights(64 * 256, 3));
+        assert_eq!(made(&symmetric(&w, 127.0), &w, 256), Made::Quantised);
+    }
+
+    #[test]
+    fn noise_is_no_rounding_however_small() {
+        let w = weights(64 * 256, 4);
+        for relative in [0.02, 0.002, 0.0002] {
+            assert_eq!(made(&noisy(&w, relative, 5), &w, 256), Made::Changed);
+        }
+        // Nor where the original is on a lattice and noise stays within its half steps.
+        let w = affine(&w);
+        assert_eq!(made(&noisy(&w, 0.02, 6), &w, 256), Made::Changed);
+    }
+
+    #[test]
+    fn a_changed_model_quantised_is_no_rounding_of_the_original() {
+        let w = weights(64 * 256, 7);
+        assert_eq!(made(&affine(&noisy(&w, 0.05, 8)), &w, 256), Made::Changed);
+        assert_eq!(
+            made(&symmetric(&noisy(&w, 0.01, 9), 127.0), &w, 256),
+            Made::Changed
+        );
+    }
+}
