@@ -133,6 +133,10 @@ fn llama_like(architecture: Architecture, keys: &mut Keys<'_>) -> Result<ModelCo
         // Left over from the first Gemma; transformers does not read it.
         keys.get("hidden_act");
     }
+    if architecture == Architecture::Phi3 {
+        // Only its long-context scaling reads it, which is refused.
+        keys.get("original_max_position_embeddings");
+    }
     let softcap = |keys: &mut Keys<'_>, key: &'static str, default: f64| {
         let absent = !keys.present(key) && architecture == Architecture::Gemma2;
         Ok::<_, ConfigError>(if absent {

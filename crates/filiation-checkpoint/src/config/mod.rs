@@ -236,3 +236,6 @@ impl ModelConfig {
         tensors::expected(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

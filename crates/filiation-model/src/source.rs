@@ -1,0 +1,162 @@
+use std::fmt;
+use std::sync::Arc;
+
+use filiation_checkpoint::{Checkpoint, Dtype};
+use half::slice::HalfBitsSliceExt;
+use half::{bf16, f16};
+
+use crate::LoadError;
+
+/// Where a decoder finds its weights.
+pub trait WeightSource {
+    /// Shape and elements of a tensor, row-major.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingTensor`] where there is none of this name.
+    fn tensor(&self, name: &str) -> Result<(Vec<usize>, WeightData), LoadError>;
+
+    /// Whether there is a tensor of this name.
+    fn contains(&self, name: &str) -> bool;
+}
+
+/// Bytes that outlive the source they came from, such as those of a mapped file. The same bytes on
+/// every call.
+pub trait SharedBytes: Send + Sync {
+    /// The bytes: little-endian elements, row-major.
+    fn bytes(&self) -> &[u8];
+}
+
+/// The elements of a tensor, as they are stored. Cheap to clone.
+#[derive(Clone)]
+pub enum WeightData {
+    /// Owned f32.
+    Owned(Arc<Vec<f32>>),
+    /// f32 in place, aligned to 4 bytes.
+    F32(Arc<dyn SharedBytes>),
+    /// bfloat16 in place, aligned to 2 bytes.
+    BF16(Arc<dyn SharedBytes>),
+    /// float16 in place, aligned to 2 bytes.
+    F16(Arc<dyn SharedBytes>),
+}
+
+/// The elements, borrowed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Elements<'a> {
+    F32(&'a [f32]),
+    BF16(&'a [bf16]),
+    F16(&'a [f16]),
+}
+
+impl Elements<'_> {
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::BF16(x) => x.len(),
+            Self::F16(x) => x.len(),
+        }
+    }
+
+    /// The elements from `start` on, widened until `out` is full.
+    pub(crate) fn widen(&self, start: usize, out: &mut [f32]) {
+        let range = start..start + out.len();
+        match self {
+            Self::F32(x) => out.copy_from_slice(&x[range]),
+            Self::BF16(x) => {
+                for (out, x) in out.iter_mut().zip(&x[range]) {
+                    *out = f32::from_bits(u32::from(x.to_bits()) << 16);
+                }
+            }
+            Self::F16(x) => half::slice::HalfFloatSliceExt::convert_to_f32_slice(&x[range], out),
+        }
+    }
+
+    /// As [`Self::widen`], every `stride`-th element.
+    pub(crate) fn widen_strided(&self, start: usize, stride: usize, out: &mut [f32]) {
+        if stride == 1 {
+            return self.widen(start, out);
+        }
+        for (j, out) in out.iter_mut().enumerate() {
+            let at = start + j * stride;
+            *out = match self {
+                Self::F32(x) => x[at],
+                Self::BF16(x) => x[at].to_f32(),
+                Self::F16(x) => x[at].to_f32(),
+            };
+        }
+    }
+}
+
+impl WeightData {
+    pub(crate) fn elements(&self) -> Elements<'_> {
+        match self {
+            Self::Owned(values) => Elements::F32(values),
+            Self::F32(shared) => Elements::F32(bytemuck::cast_slice(shared.bytes())),
+            Self::BF16(shared) => Elements::BF16(bits(shared).reinterpret_cast()),
+            Self::F16(shared) => Elements::F16(bits(shared).reinterpret_cast()),
+        }
+    }
+
+    /// A copy in f32; exact.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let elements = self.elements();
+        let mut out = vec![0.0; elements.len()];
+        elements.widen(0, &mut out);
+        out
+    }
+}
+
+fn bits(shared: &Arc<dyn SharedBytes>) -> &[u16] {
+    bytemuck::cast_slice(shared.bytes())
+}
+
+impl fmt::Debug for WeightData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Owned(_) => "owned f32",
+            Self::F32(_) => "f32",
+            Self::BF16(_) => "bf16",
+            Self::F16(_) => "f16",
+        };
+        write!(f, "WeightData({kind}, {} elements)", self.elements().len())
+    }
+}
+
+/// One tensor of an open checkpoint, found again by name: the mapping lives as long as this does.
+struct InCheckpoint {
+    checkpoint: Arc<Checkpoint>,
+    name: String,
+}
+
+impl SharedBytes for InCheckpoint {
+    fn bytes(&self) -> &[u8] {
+        // An open checkpoint is immutable and the name was found in it once.
+        Checkpoint::tensor(&self.checkpoint, &self.name).map_or(&[], |view| view.data)
+    }
+}
+
+impl WeightSource for Arc<Checkpoint> {
+    fn tensor(&self, name: &str) -> Result<(Vec<usize>, WeightData), LoadError> {
+        if !self.contains(name) {
+            return Err(LoadError::MissingTensor { name: name.into() });
+        }
+        let view = Checkpoint::tensor(self, name)?;
+        let shared = || -> Arc<dyn SharedBytes> {
+            Arc::new(InCheckpoint {
+                checkpoint: Self::clone(self),
+                name: name.into(),
+            })
+        };
+        let aligned = (view.data.as_ptr() as usize).is_multiple_of(view.dtype.size());
+        let data = match view.dtype {
+            Dtype::F32 if aligned => WeightData::F32(shared()),
+            Dtype::BF16 if aligned => WeightData::BF16(shared()),
+            Dtype::F16 if aligned => WeightData::F16(shared()),
+            _ => WeightData::Owned(Arc::new(view.to_f32())),
+        };
+        Ok((view.shape.to_vec(), data))
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        Checkpoint::tensor(self, name).is_ok()
+    }
+}
