@@ -80,11 +80,16 @@ fn log_probabilities_agree(model: &LocalModel, oracle: &Oracle) {
 /// The most likely token after each of `tokens`, the last one left out.
 fn most_likely(model: &LocalModel, tokens: &[u32]) -> Vec<u32> {
     let decoder = model.decoder();
-    let hidden = decoder.hidden(&[tokens], None, &[]).expect("the window fits the model");
+    let hidden = decoder
+        .hidden(&[tokens], None, &[])
+        .expect("the window fits the model");
     let mut best = Vec::new();
     for start in (0..tokens.len() - 1).step_by(128) {
         let rows = 128.min(tokens.len() - 1 - start);
-        let states = hidden.states.narrow(0, start, rows).expect("inside the window");
+        let states = hidden
+            .states
+            .narrow(0, start, rows)
+            .expect("inside the window");
         let logits = decoder.logits(&states).expect("states of this model");
         let most = logits.argmax(1).and_then(|ids| ids.to_vec1::<u32>());
         best.extend(most.expect("a matrix"));

@@ -232,7 +232,10 @@ impl<'a> Cursor<'a> {
         let dtype = dtype(self.u32("a tensor's type")?, &name)?;
         let offset = self.u64("a tensor's offset")?;
         let (block, size) = (dtype.block_size() as u64, dtype.type_size() as u64);
-        if shape.last().is_none_or(|&n| !(n as u64).is_multiple_of(block)) {
+        if shape
+            .last()
+            .is_none_or(|&n| !(n as u64).is_multiple_of(block))
+        {
             return Err(GgufProblem::Value {
                 what: format!("last dimension of tensor `{name}`"),
                 found: format!("{:?}", shape.last()),

@@ -1,0 +1,52 @@
+//! Copies whose relation to SmolLM2 is known.
+
+use filiation_checkpoint::{Checkpoint, Limits};
+use filiation_probes::lineage::weight_lineage::finding;
+use filiation_probes::relate;
+
+use crate::folder;
+
+/// What `weight-lineage` finds between two models.
+fn found(this: &str, other: &str) -> String {
+    let open = |name| Checkpoint::open(&folder(name), &Limits::default());
+    let (this, other) = (open(this), open(other));
+    let relation = relate(
+        &this.expect("setup.py made a sound folder"),
+        &other.expect("setup.py made a sound folder"),
+    )
+    .expect("the weights can be compared");
+    let each = relation.layers.iter().map(|l| (l.cka_q + l.cka_k) / 2.0);
+    let mean = each.sum::<f64>() / relation.layers.len() as f64;
+    finding(&relation, mean).unwrap_or_else(|| format!("no finding; {relation:?}"))
+}
+
+fn assert_found(this: &str, other: &str, word: &str) {
+    let found = found(this, other);
+    let first = found.split(';').next();
+    assert_eq!(first, Some(word), "`{this}` against `{other}`: {found}");
+}
+
+#[test]
+fn a_permuted_copy_is_the_same_model() {
+    assert_found("smollm2-permuted", "smollm2", "same model");
+}
+
+#[test]
+fn a_requantised_copy_is_the_same_model() {
+    assert_found("smollm2-bf16", "smollm2", "same model");
+}
+
+#[test]
+fn a_copy_with_two_percent_of_noise_is_derived() {
+    assert_found("smollm2-noise", "smollm2", "derived");
+}
+
+#[test]
+fn random_weights_under_a_copied_configuration_are_unrelated() {
+    assert_found("smollm2-random", "smollm2", "unrelated");
+}
+
+#[test]
+fn gemma_is_unrelated() {
+    assert_found("gemma3", "smollm2", "unrelated");
+}
