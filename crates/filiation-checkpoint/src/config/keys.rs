@@ -17,6 +17,7 @@ const IGNORED: &[&str] = &[
     "_attn_implementation_autoset",
     "_commit_hash",
     "_flash_attn_2_enabled",
+    "_model_name_or_path",
     "_name_or_path",
     "architectures",
     "attention_dropout",
