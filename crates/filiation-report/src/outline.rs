@@ -142,7 +142,7 @@ fn scores(evidence: &Evidence) -> Vec<Block> {
         },
     ];
     if let Some(finding) = &evidence.finding {
-        blocks.push(Block::Paragraph(capital(finding)));
+        blocks.push(Block::Paragraph(format!("Finding: {finding}")));
     }
     if let Some(power) = &evidence.power {
         blocks.push(Block::Paragraph(seen(power)));
@@ -279,7 +279,7 @@ fn making(report: &Report) -> Vec<Block> {
         ));
     }
     items.push(
-        "No prior and no posterior are given: an opinion is not a probability that the \
+        "No posterior is given: an opinion is not a probability that the \
                 suspect was distilled"
             .into(),
     );

@@ -64,7 +64,8 @@ fn table(head: Vec<String>, rows: Vec<Vec<String>>, width: usize) -> String {
 fn wrapped(text: &str, width: usize, first: &str, rest: &str) -> String {
     let mut lines = vec![first.to_owned()];
     let mut empty = true;
-    for word in text.split_whitespace() {
+    let room = width.saturating_sub(rest.chars().count()).max(1);
+    for word in text.split_whitespace().flat_map(|w| pieces(w, room)) {
         let line = lines.last().map_or(0, |l| l.chars().count());
         if !empty && line + 1 + word.chars().count() > width {
             lines.push(rest.to_owned());
@@ -74,11 +75,17 @@ fn wrapped(text: &str, width: usize, first: &str, rest: &str) -> String {
             if !empty {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&word);
         }
         empty = false;
     }
     lines.join("\n")
+}
+
+// A word that no line can hold, such as a method id, in pieces that one can.
+fn pieces(word: &str, room: usize) -> Vec<String> {
+    let chars: Vec<char> = word.chars().collect();
+    chars.chunks(room).map(|c| c.iter().collect()).collect()
 }
 
 #[cfg(test)]
@@ -92,6 +99,10 @@ mod tests {
             "- one two\n  three\n  four"
         );
         assert_eq!(wrapped("", 10, "- ", "  "), "- ");
+        assert_eq!(
+            wrapped("a abcdefghijk", 6, "- ", "  "),
+            "- a\n  abcd\n  efgh\n  ijk"
+        );
     }
 
     #[test]

@@ -1,0 +1,97 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use filiation_checkpoint::{Checkpoint, Limits};
+use filiation_core::{Answer, Observations, Party, Probe, Role, WeightRelation};
+use filiation_probes::lineage::{WeightLineage, relate};
+use filiation_report::{Outcome, clean};
+use serde::Serialize;
+
+use crate::output;
+
+/// Compares the weights of two models: the same, derived, or unrelated.
+#[derive(Args)]
+pub(crate) struct Lineage {
+    /// The model asked about.
+    a: PathBuf,
+    /// The model that it may descend from.
+    b: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    parties: Vec<Party>,
+    relation: WeightRelation,
+    outcome: Outcome,
+}
+
+impl Lineage {
+    pub(crate) fn run(self, json: bool) -> Result<()> {
+        let limits = Limits::default();
+        let this = Checkpoint::open(&self.a, &limits)?;
+        let other = Checkpoint::open(&self.b, &limits)?;
+        let relation = relate(&this, &other)?;
+        let party = |name: &str, role, checkpoint: &Checkpoint| Party {
+            name: name.into(),
+            role,
+            identity: checkpoint.identity().clone(),
+        };
+        let parties = vec![
+            party("a", Role::Suspect, &this),
+            party("b", Role::Base, &other),
+        ];
+        let probe = WeightLineage::new();
+        let answers: BTreeMap<_, _> = probe
+            .plan()
+            .iter()
+            .map(|request| {
+                let key = ("a".to_owned(), request.id.clone());
+                (key, Ok(Answer::Weights(relation.clone())))
+            })
+            .collect();
+        let outcome = match probe.measure(&Observations::new(&parties, &answers)) {
+            Ok(statistic) => Outcome::Statistic(statistic),
+            Err(abstention) => Outcome::Abstention(abstention),
+        };
+        let compared = Compared {
+            parties,
+            relation,
+            outcome,
+        };
+        if json {
+            output::json(&compared)
+        } else {
+            output::text(&compared.text())
+        }
+    }
+}
+
+impl Compared {
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self
+            .parties
+            .iter()
+            .map(|p| format!("{}  {}  {}", p.name, p.identity.source, p.identity.digest))
+            .collect();
+        match &self.outcome {
+            Outcome::Statistic(statistic) => {
+                lines.extend(statistic.finding.clone());
+                for score in &statistic.candidates {
+                    lines.push(format!("score {:.4} ({})", score.score, statistic.unit));
+                }
+            }
+            Outcome::Abstention(abstention) => lines.push(format!("abstains: {abstention}")),
+        }
+        let relation = &self.relation;
+        lines.push(format!(
+            "shared vocabulary {}, same configuration {}, permuted {}",
+            relation.shared_vocabulary, relation.same_configuration, relation.permuted
+        ));
+        if let Some(change) = relation.largest_change {
+            lines.push(format!("largest relative change of a matrix {change:.4}"));
+        }
+        lines.iter().map(|l| clean(l) + "\n").collect()
+    }
+}

@@ -1,0 +1,48 @@
+mod audit;
+mod inspect;
+mod lab;
+mod lineage;
+mod measure;
+mod report;
+mod schema;
+mod weigh;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Audit a suspect against candidate teachers, from weights to a written opinion.
+    Audit(audit::Audit),
+    /// Compute every statistic of a run again, from its transcripts.
+    Measure(measure::Measure),
+    /// Weigh the statistics of a run again, and write its report.
+    Weigh(weigh::Weigh),
+    /// Show the report of a run.
+    Report(report::ReportArgs),
+    /// Show what a model folder holds, without running it.
+    Inspect(inspect::Inspect),
+    /// Compare the weights of two models.
+    Lineage(lineage::Lineage),
+    /// Train small models of known history.
+    #[command(subcommand)]
+    Lab(lab::Lab),
+    /// Print the JSON Schema of `report.json`.
+    Schema(schema::Schema),
+}
+
+impl Command {
+    pub(crate) fn run(self, json: bool) -> Result<()> {
+        match self {
+            Self::Audit(command) => command.run(json),
+            Self::Measure(command) => command.run(json),
+            Self::Weigh(command) => command.run(json),
+            Self::Report(command) => command.run(json),
+            Self::Inspect(command) => command.run(json),
+            Self::Lineage(command) => command.run(json),
+            Self::Lab(command) => command.run(json),
+            Self::Schema(command) => command.run(),
+        }
+    }
+}

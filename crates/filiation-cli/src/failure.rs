@@ -1,0 +1,60 @@
+//! How a failure is told.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use filiation_audit::AuditError;
+use filiation_checkpoint::CheckpointError;
+use filiation_model::LoadError;
+use filiation_report::clean;
+
+/// Arguments that do not go together: exit code 2, as for those that do not parse.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Writes an error, its causes and what to do about it to standard error.
+pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
+    let mut lines: Vec<String> = Vec::new();
+    for (i, cause) in error.chain().enumerate() {
+        // A message may run over lines where a parser draws where it stopped.
+        let text = cause.to_string();
+        let text: Vec<_> = text.trim_end().lines().map(clean).collect();
+        let text = text.join("\n  ");
+        match i {
+            0 => lines.push(format!("error: {text}")),
+            // A wrapper may have told its cause already.
+            _ if lines.iter().any(|line| line.contains(&text)) => {}
+            _ => lines.push(format!("  caused by: {text}")),
+        }
+    }
+    lines.extend(
+        error
+            .chain()
+            .filter_map(hint)
+            .map(|h| format!("hint: {}", clean(&h))),
+    );
+    // Nobody is left to be told where standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "{}", lines.join("\n"));
+    ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+}
+
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<AuditError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<CheckpointError>() {
+        return error.hint();
+    }
+    match cause.downcast_ref::<LoadError>() {
+        Some(LoadError::Checkpoint(error)) => error.hint(),
+        _ => None,
+    }
+}

@@ -1,0 +1,97 @@
+//! Models in local folders and files.
+
+use std::path::Path;
+
+use filiation_audit::{BoxError, Profile, Provider, Seat};
+use filiation_checkpoint::{Checkpoint, Limits};
+use filiation_core::{Message, Model, Prompt, Want, WeightRelation};
+use filiation_model::{DeviceChoice, LocalModel};
+
+/// Opens folders (safetensors) and files (GGUF) on one device.
+pub(crate) struct Local {
+    device: DeviceChoice,
+    limits: Limits,
+}
+
+impl Local {
+    pub(crate) fn on(device: DeviceChoice) -> Self {
+        Self {
+            device,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Whether a path is to be read as GGUF: a file of that name, or a folder with nothing else.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    let named = |p: &Path| {
+        p.extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
+    };
+    if path.is_file() {
+        return named(path);
+    }
+    let holds = |test: &dyn Fn(&Path) -> bool| {
+        path.read_dir()
+            .is_ok_and(|entries| entries.flatten().any(|e| test(&e.path())))
+    };
+    holds(&named) && !path.join("config.json").is_file()
+}
+
+fn has_template(model: &LocalModel) -> bool {
+    model.supports(&Want::TopK {
+        prompt: Prompt::user("Hello"),
+        k: 1,
+    })
+}
+
+impl Provider for Local {
+    fn profile(&self, seat: &Seat<'_>) -> Result<Profile, BoxError> {
+        if is_gguf(seat.path) {
+            let model = LocalModel::open(seat.path, self.device, &self.limits)?;
+            return Ok(Profile {
+                identity: model.identity().clone(),
+                chat: has_template(&model),
+            });
+        }
+        let checkpoint = Checkpoint::open(seat.path, &self.limits)?;
+        // All that can be wrong is told now, not after hours of collecting.
+        checkpoint.check_finite()?;
+        let identity = checkpoint.identity().clone();
+        if identity.tokenizer.is_some() {
+            checkpoint.tokenizer()?;
+        }
+        if let Some(template) = checkpoint.template() {
+            let message = Message {
+                role: "user".into(),
+                content: "Hello".into(),
+            };
+            template.render(&[message], true)?;
+        }
+        Ok(Profile {
+            identity,
+            chat: checkpoint.template().is_some(),
+        })
+    }
+
+    fn model(&self, seat: &Seat<'_>) -> Result<Box<dyn Model>, BoxError> {
+        Ok(Box::new(LocalModel::open(
+            seat.path,
+            self.device,
+            &self.limits,
+        )?))
+    }
+
+    fn relate(
+        &self,
+        this: &Seat<'_>,
+        other: &Seat<'_>,
+    ) -> Result<Option<WeightRelation>, BoxError> {
+        if is_gguf(this.path) || is_gguf(other.path) {
+            return Ok(None);
+        }
+        let this = Checkpoint::open(this.path, &self.limits)?;
+        let other = Checkpoint::open(other.path, &self.limits)?;
+        Ok(Some(filiation_probes::lineage::relate(&this, &other)?))
+    }
+}

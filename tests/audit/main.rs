@@ -1,0 +1,5 @@
+//! Whole audits of tiny models by the real binary: stopped, resumed, and done again offline.
+
+mod offline;
+mod resume;
+mod tiny;

@@ -1,0 +1,6 @@
+//! The binary as a user meets it: exit codes, standard output and error, bad input.
+
+mod bad_input;
+mod streams;
+#[path = "../audit/tiny.rs"]
+mod tiny;
