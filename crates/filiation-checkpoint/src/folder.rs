@@ -30,9 +30,9 @@ pub(crate) struct MappedFile {
 
 impl Folder {
     pub(crate) fn open(root: &Path) -> Result<Self, CheckpointError> {
-        let io = |source| CheckpointError::Io {
+        let io = |cause| CheckpointError::Io {
             file: root.to_owned(),
-            source,
+            cause,
         };
         let real = fs::canonicalize(root).map_err(io)?;
         if !real.is_dir() {
@@ -59,9 +59,9 @@ impl Folder {
     /// Names in the folder, sorted; those that are not UTF-8 are left out, as no index can name
     /// them.
     pub(crate) fn names(&self) -> Result<Vec<String>, CheckpointError> {
-        let io = |source| CheckpointError::Io {
+        let io = |cause| CheckpointError::Io {
             file: self.root.clone(),
-            source,
+            cause,
         };
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.real).map_err(io)? {
@@ -74,9 +74,9 @@ impl Folder {
     /// Maps file `name`, or gives `None` where there is no such file.
     pub(crate) fn map(&self, name: &str) -> Result<Option<MappedFile>, CheckpointError> {
         let path = self.path(name);
-        let io = |source| CheckpointError::Io {
+        let io = |cause| CheckpointError::Io {
             file: path.clone(),
-            source,
+            cause,
         };
         match fs::symlink_metadata(self.real.join(name)) {
             Ok(_) => {}
@@ -142,10 +142,10 @@ impl MappedFile {
     }
 
     pub(crate) fn json(&self) -> Result<Value, CheckpointError> {
-        serde_json::from_slice(self.bytes()).map_err(|source| CheckpointError::Json {
+        serde_json::from_slice(self.bytes()).map_err(|cause| CheckpointError::Json {
             file: self.path.clone(),
             offset: 0,
-            source,
+            cause,
         })
     }
 }

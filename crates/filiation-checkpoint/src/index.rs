@@ -19,10 +19,10 @@ pub(crate) fn read(file: &MappedFile, limits: &Limits) -> Result<WeightMap, Chec
     let map = IndexSeed(limits)
         .deserialize(&mut source)
         .and_then(|map| source.end().map(|()| map))
-        .map_err(|source| CheckpointError::Json {
+        .map_err(|cause| CheckpointError::Json {
             file: file.path.clone(),
             offset: 0,
-            source,
+            cause,
         })?;
     match map.values().find(|shard| !is_plain(shard)) {
         Some(shard) => Err(CheckpointError::ShardName {

@@ -25,7 +25,6 @@ mod findings;
 mod folder;
 mod generation;
 mod header;
-mod header_json;
 mod index;
 mod limits;
 mod template;

@@ -1,11 +1,15 @@
-use std::collections::{BTreeMap, BTreeSet};
+mod admit;
+mod texts;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use filiation_core::ModelIdentity;
-use serde_json::Value;
 
-use crate::config::{ExpectedTensor, ModelConfig};
+use self::admit::{check_tensors, read_config};
+use self::texts::{read_template, special_tokens};
+use crate::config::ModelConfig;
 use crate::digest::digest_all;
 use crate::error::shown;
 use crate::folder::{Folder, MappedFile, newest_snapshot};
@@ -214,150 +218,5 @@ fn instead(folder: &Folder, names: &[String]) -> Option<Instead> {
         .or_else(snapshot)
 }
 
-fn read_config(file: &Path, json: &Value, limits: &Limits) -> Result<ModelConfig, CheckpointError> {
-    let config = ModelConfig::from_json(json).map_err(|source| CheckpointError::Config {
-        file: file.to_owned(),
-        source,
-    })?;
-    for (what, found, limit) in [
-        ("the vocabulary", config.vocabulary, limits.vocabulary),
-        ("the number of layers", config.layers.len(), limits.layers),
-    ] {
-        if found > limit {
-            return Err(CheckpointError::OverLimit {
-                file: file.to_owned(),
-                what,
-                found: found as u64,
-                limit: limit as u64,
-            });
-        }
-    }
-    Ok(config)
-}
-
-/// Every tensor that the configuration asks for is there, in its shape, in floating point.
-fn check_tensors(
-    weights: &Weights,
-    config: &ModelConfig,
-    file: &Path,
-) -> Result<Option<Finding>, CheckpointError> {
-    let expected = config.expected_tensors();
-    refuse_scales(weights)?;
-    for tensor in &expected {
-        check_tensor(weights, tensor, file)?;
-    }
-    let asked: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
-    let mut unused = weights.names().filter(|n| !asked.contains(n));
-    Ok(unused.next().map(|first| Finding::UnusedTensors {
-        first: shown(first),
-        count: 1 + unused.count(),
-    }))
-}
-
-fn check_tensor(
-    weights: &Weights,
-    expected: &ExpectedTensor,
-    file: &Path,
-) -> Result<(), CheckpointError> {
-    let tensor = || shown(&expected.name);
-    let holder = || weights.file_of(&expected.name).unwrap_or(file).to_owned();
-    match weights.get(&expected.name) {
-        None if expected.optional => Ok(()),
-        None => Err(CheckpointError::MissingTensor {
-            file: file.to_owned(),
-            tensor: tensor(),
-            expected: expected.shape.clone(),
-        }),
-        Some(found) if found.shape != expected.shape => Err(CheckpointError::WrongShape {
-            file: holder(),
-            tensor: tensor(),
-            found: found.shape.to_vec(),
-            expected: expected.shape.clone(),
-        }),
-        Some(found) if !found.dtype.is_float() && !expected.optional => {
-            Err(CheckpointError::NotFloat {
-                file: holder(),
-                tensor: tensor(),
-                found: found.dtype,
-            })
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-/// FP8 weights are read by their own values only: with scales beside them those are other numbers.
-fn refuse_scales(weights: &Weights) -> Result<(), CheckpointError> {
-    let fp8 = weights
-        .names()
-        .any(|n| weights.get(n).is_some_and(|t| t.dtype.is_fp8()));
-    let scale = weights
-        .names()
-        .find(|n| n.ends_with("_scale_inv") || n.ends_with("_scale") || n.ends_with(".scale"));
-    match scale.filter(|_| fp8) {
-        Some(scale) => Err(CheckpointError::ScaledFp8 {
-            file: weights.file_of(scale).unwrap_or(Path::new("")).to_owned(),
-            scale: shown(scale),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// Special tokens by the names that templates use; the first source that names one wins.
-fn special_tokens(tokenizer: &Value, map: &Value) -> BTreeMap<String, String> {
-    let keys = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"];
-    let mut found = BTreeMap::new();
-    for key in keys.map(|k| format!("{k}_token")) {
-        // A plain string, or the whole added token.
-        let text = |source: &Value| {
-            let value = source.get(&key)?;
-            value
-                .as_str()
-                .or_else(|| value.get("content")?.as_str())
-                .map(str::to_owned)
-        };
-        if let Some(token) = text(tokenizer).or_else(|| text(map)) {
-            found.insert(key, token);
-        }
-    }
-    found
-}
-
-/// File and source of the template.
-fn read_template(
-    folder: &Folder,
-    jinja: Option<&MappedFile>,
-    tokenizer: &Value,
-) -> Result<Option<(std::path::PathBuf, String)>, CheckpointError> {
-    if let Some(file) = jinja {
-        let source = std::str::from_utf8(file.bytes()).map_err(|e| CheckpointError::Template {
-            file: file.path.clone(),
-            reason: e.to_string(),
-        })?;
-        return Ok(Some((file.path.clone(), source.to_owned())));
-    }
-    let file = folder.path(TOKENIZER_CONFIG);
-    let refuse = |found: &Value| CheckpointError::BadValue {
-        file: file.clone(),
-        key: "chat_template",
-        found: shown(&found.to_string()),
-        expected: "a template or a list of named templates with one named `default`",
-    };
-    let source = match tokenizer.get("chat_template") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(source)) => source.clone(),
-        Some(found) => found
-            .as_array()
-            .and_then(|all| {
-                all.iter()
-                    .find(|t| t.get("name") == Some(&"default".into()))
-            })
-            .and_then(|t| t.get("template")?.as_str())
-            .ok_or_else(|| refuse(found))?
-            .to_owned(),
-    };
-    Ok(Some((file, source)))
-}
-
 #[cfg(test)]
-#[path = "checkpoint_tests.rs"]
 mod tests;

@@ -1,20 +1,24 @@
+mod hint;
+
 use std::path::PathBuf;
 
+pub use self::hint::Instead;
 use crate::config::ConfigError;
 
 /// Why a model folder, or a part of it, was not read.
 ///
-/// Names taken from files are shortened and their control characters escaped.
+/// A message is whole: causes stand in it and are not repeated as sources. Names taken from files
+/// are shortened and their control characters escaped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The operating system refused.
-    #[error("`{file}`: cannot be read")]
+    #[error("`{file}`: cannot be read: {cause}")]
     Io {
         /// Where.
         file: PathBuf,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The path is no folder.
     #[error("`{path}` is not a folder, expected a folder with `config.json` and safetensors")]
@@ -85,14 +89,14 @@ pub enum CheckpointError {
         expected: u64,
     },
     /// Not the JSON that was expected.
-    #[error("`{file}`: JSON that begins at byte {offset}: {source}")]
+    #[error("`{file}`: JSON that begins at byte {offset}: {cause}")]
     Json {
         /// The file.
         file: PathBuf,
         /// Where the JSON begins in the file.
         offset: u64,
         /// What was wrong, with line and column in the JSON.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A value of the wrong kind.
     #[error("`{file}`: `{key}` is `{found}`, expected {expected}")]
@@ -243,12 +247,12 @@ pub enum CheckpointError {
         tensor: String,
     },
     /// The configuration is not understood.
-    #[error("`{file}`: {source}")]
+    #[error("`{file}`: {cause}")]
     Config {
         /// The file.
         file: PathBuf,
         /// What is not understood.
-        source: ConfigError,
+        cause: ConfigError,
     },
     /// The configuration asks for a tensor that is not there.
     #[error("`{file}` asks for tensor `{tensor}` of shape {expected:?}, which no weights file has")]
@@ -360,64 +364,6 @@ pub enum CheckpointError {
         /// Bytes allowed.
         limit: usize,
     },
-}
-
-/// What a folder without safetensors has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Instead {
-    /// A GGUF file of this name.
-    Gguf(String),
-    /// Pickled weights of this name.
-    Pickle(String),
-    /// An adapter (LoRA) of this name.
-    Adapter(String),
-    /// A hub cache entry; its snapshot.
-    Snapshot(PathBuf),
-}
-
-impl CheckpointError {
-    /// What to do about it, in one line, where there is something to do.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoWeights { instead, .. } => return instead.as_ref().map(Instead::hint),
-            Self::EscapesFolder { .. } => {
-                "copy the file into the folder; only links inside a hub cache are followed".into()
-            }
-            Self::Misaligned { .. } => {
-                "save the model again with safetensors 0.4 or later, which aligns tensors".into()
-            }
-            Self::Truncated { .. } => "download the file again".into(),
-            Self::ScaledFp8 { .. } => {
-                "dequantise the model to bfloat16 and save it before it is audited".into()
-            }
-            Self::OverLimit { .. } => {
-                "where the folder is trusted, raise this limit in `Limits`".into()
-            }
-            Self::MissingFile { file, .. } if file.ends_with("tokenizer.json") => {
-                "load the tokenizer with `transformers` and call `save_pretrained`, which writes it"
-                    .into()
-            }
-            Self::MissingFile { .. } => "complete the download".into(),
-            _ => return None,
-        })
-    }
-}
-
-impl Instead {
-    fn hint(&self) -> String {
-        match self {
-            Self::Gguf(name) => format!("the folder has `{name}`: give that file's path"),
-            Self::Pickle(name) => format!(
-                "`{name}` is a pickle, which can run code when loaded and is never opened: \
-                 convert it to safetensors in a sandbox"
-            ),
-            Self::Adapter(name) => {
-                format!("`{name}` is an adapter: merge it into its base and save the result")
-            }
-            Self::Snapshot(path) => format!("this is a hub cache: give `{}`", path.display()),
-        }
-    }
 }
 
 /// `name` as it may stand in a message: control characters escaped, at most 120 characters.

@@ -3,11 +3,13 @@
 //! A file is eight bytes of header length (little-endian), the header in JSON, and data. The header
 //! maps tensor names to `{"dtype", "shape", "data_offsets"}`, offsets from the start of the data.
 
+mod json;
+
 use std::ops::Range;
 use std::path::Path;
 
+use self::json::{RawEntry, parse};
 use crate::error::shown;
-use crate::header_json::{RawEntry, parse};
 use crate::{CheckpointError, Dtype, Limits};
 
 /// A tensor that passed every check.
@@ -50,10 +52,10 @@ pub(crate) fn read(
         return Err(truncated(start));
     }
     let json = &bytes[8..start as usize];
-    let mut raw = parse(json, limits).map_err(|source| CheckpointError::Json {
+    let mut raw = parse(json, limits).map_err(|cause| CheckpointError::Json {
         file: file.to_owned(),
         offset: 8,
-        source,
+        cause,
     })?;
     raw.sort_by(|a, b| (a.begin, a.end, &a.name).cmp(&(b.begin, b.end, &b.name)));
     Gate {
@@ -185,5 +187,4 @@ impl Gate<'_> {
 }
 
 #[cfg(test)]
-#[path = "header_tests.rs"]
 mod tests;

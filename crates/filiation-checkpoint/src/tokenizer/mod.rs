@@ -190,5 +190,4 @@ fn guard<T>(
 }
 
 #[cfg(test)]
-#[path = "tokenizer_tests.rs"]
 mod tests;

@@ -205,5 +205,4 @@ const fn power_of_two(e: i32) -> f32 {
 }
 
 #[cfg(test)]
-#[path = "dtype_tests.rs"]
 mod tests;

@@ -15,16 +15,16 @@ const NAME_BYTES: usize = 1024;
 
 /// A tensor as the header words it.
 #[derive(Debug)]
-pub(crate) struct RawEntry {
-    pub(crate) name: String,
-    pub(crate) dtype: String,
-    pub(crate) shape: Vec<u64>,
-    pub(crate) begin: u64,
-    pub(crate) end: u64,
+pub(super) struct RawEntry {
+    pub(super) name: String,
+    pub(super) dtype: String,
+    pub(super) shape: Vec<u64>,
+    pub(super) begin: u64,
+    pub(super) end: u64,
 }
 
 /// The tensors of header `json`, in its order.
-pub(crate) fn parse(json: &[u8], limits: &Limits) -> Result<Vec<RawEntry>, serde_json::Error> {
+pub(super) fn parse(json: &[u8], limits: &Limits) -> Result<Vec<RawEntry>, serde_json::Error> {
     let mut source = serde_json::Deserializer::from_slice(json);
     let entries = HeaderSeed(limits).deserialize(&mut source)?;
     source.end()?;

@@ -1,0 +1,104 @@
+//! The configuration held against the weights, before anything is built from either.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::config::{ExpectedTensor, ModelConfig};
+use crate::error::shown;
+use crate::weights::Weights;
+use crate::{CheckpointError, Finding, Limits};
+
+/// The configuration in `json`, within `limits`.
+pub(super) fn read_config(
+    file: &Path,
+    json: &Value,
+    limits: &Limits,
+) -> Result<ModelConfig, CheckpointError> {
+    let config = ModelConfig::from_json(json).map_err(|cause| CheckpointError::Config {
+        file: file.to_owned(),
+        cause,
+    })?;
+    for (what, found, limit) in [
+        ("the vocabulary", config.vocabulary, limits.vocabulary),
+        ("the number of layers", config.layers.len(), limits.layers),
+    ] {
+        if found > limit {
+            return Err(CheckpointError::OverLimit {
+                file: file.to_owned(),
+                what,
+                found: found as u64,
+                limit: limit as u64,
+            });
+        }
+    }
+    Ok(config)
+}
+
+/// Every tensor that the configuration asks for is there, in its shape, in floating point.
+pub(super) fn check_tensors(
+    weights: &Weights,
+    config: &ModelConfig,
+    file: &Path,
+) -> Result<Option<Finding>, CheckpointError> {
+    let expected = config.expected_tensors();
+    refuse_scales(weights)?;
+    for tensor in &expected {
+        check_tensor(weights, tensor, file)?;
+    }
+    let asked: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
+    let mut unused = weights.names().filter(|n| !asked.contains(n));
+    Ok(unused.next().map(|first| Finding::UnusedTensors {
+        first: shown(first),
+        count: 1 + unused.count(),
+    }))
+}
+
+fn check_tensor(
+    weights: &Weights,
+    expected: &ExpectedTensor,
+    file: &Path,
+) -> Result<(), CheckpointError> {
+    let tensor = || shown(&expected.name);
+    let holder = || weights.file_of(&expected.name).unwrap_or(file).to_owned();
+    match weights.get(&expected.name) {
+        None if expected.optional => Ok(()),
+        None => Err(CheckpointError::MissingTensor {
+            file: file.to_owned(),
+            tensor: tensor(),
+            expected: expected.shape.clone(),
+        }),
+        Some(found) if found.shape != expected.shape => Err(CheckpointError::WrongShape {
+            file: holder(),
+            tensor: tensor(),
+            found: found.shape.to_vec(),
+            expected: expected.shape.clone(),
+        }),
+        Some(found) if !found.dtype.is_float() && !expected.optional => {
+            Err(CheckpointError::NotFloat {
+                file: holder(),
+                tensor: tensor(),
+                found: found.dtype,
+            })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// FP8 weights are read by their own values only: with scales beside them those are other numbers.
+fn refuse_scales(weights: &Weights) -> Result<(), CheckpointError> {
+    let fp8 = weights
+        .names()
+        .any(|n| weights.get(n).is_some_and(|t| t.dtype.is_fp8()));
+    let scale = weights
+        .names()
+        .find(|n| n.ends_with("_scale_inv") || n.ends_with("_scale") || n.ends_with(".scale"));
+    match scale.filter(|_| fp8) {
+        Some(scale) => Err(CheckpointError::ScaledFp8 {
+            file: weights.file_of(scale).unwrap_or(Path::new("")).to_owned(),
+            scale: shown(scale),
+        }),
+        None => Ok(()),
+    }
+}
