@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use filiation_audit::{Case, Entry, Run, measure, report, weigh};
 use filiation_model::DeviceChoice;
+use filiation_probes::NAMES;
 use filiation_report::{FoundBy, render};
 
 use crate::failure::Usage;
@@ -68,7 +69,13 @@ impl Audit {
             None => Path::new("runs").join(&case.name),
         };
         let provider = Local::on(self.device);
+        let all = case.probes.is_empty();
         let run = Run::begin(&root, case, &folder, &provider)?;
+        for name in NAMES.iter().filter(|_| all) {
+            if !run.case().probes.iter().any(|p| p == name) {
+                Shown::line(&format!("not run, the suites hold nothing for it: {name}"));
+            }
+        }
         run.collect(&folder, &provider, &Shown::new())?;
         measure(&run)?;
         weigh(&run)?;
