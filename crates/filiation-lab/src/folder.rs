@@ -160,3 +160,92 @@ pub(crate) fn read(
 pub(crate) fn open(folder: &Path, shape: &Shape, vocabulary: usize) -> Result<Network, LabError> {
     Ok(Network::new(shape, read(folder, shape, vocabulary)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use std::path::PathBuf;
+
+    #[derive(Deserialize)]
+    struct Reference {
+        text: String,
+        models: Vec<Scored>,
+    }
+
+    #[derive(Deserialize)]
+    struct Scored {
+        model: String,
+        weights: Digest,
+        ids: Vec<u32>,
+        logprobs: Vec<f64>,
+        last_logits: Vec<f64>,
+    }
+
+    /// The demonstration models have the shapes that their own configurations state.
+    fn shape(folder: &Path) -> Shape {
+        let text = fs::read(folder.join("config.json")).expect("config.json");
+        let config: Value = serde_json::from_slice(&text).expect("json");
+        let size = |key: &str| config[key].as_u64().expect("a number") as usize;
+        Shape {
+            layers: size("num_hidden_layers"),
+            hidden: size("hidden_size"),
+            heads: size("num_attention_heads"),
+            kv_heads: size("num_key_value_heads"),
+            intermediate: size("intermediate_size"),
+            context: size("max_position_embeddings"),
+            rope_theta: config["rope_parameters"]["rope_theta"]
+                .as_f64()
+                .expect("theta"),
+            norm_eps: config["rms_norm_eps"].as_f64().expect("epsilon"),
+        }
+    }
+
+    /// Largest difference to the values that `reference.py` stored.
+    fn off(reference: &Scored, folder: &Path) -> f64 {
+        let shape = shape(folder);
+        let network = open(folder, &shape, reference.last_logits.len()).expect("opens");
+        let rows = network.logits(&reference.ids, 1, None).expect("forward");
+        let rows: Vec<Vec<f32>> = rows.to_vec2().expect("rows");
+        let logprob = |row: &[f32], id: u32| {
+            let mass: f64 = row.iter().map(|x| f64::from(*x).exp()).sum();
+            f64::from(row[id as usize]) - mass.ln()
+        };
+        let scored = rows
+            .iter()
+            .zip(&reference.ids[1..])
+            .zip(&reference.logprobs);
+        let scored = scored.map(|((row, id), want)| (logprob(row, *id) - want).abs());
+        let last = rows.last().expect("a last position").iter();
+        let last = last
+            .zip(&reference.last_logits)
+            .map(|(got, want)| (f64::from(*got) - want).abs());
+        scored.chain(last).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn folders_give_the_logits_that_transformers_gives() {
+        let demo = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../corpora/demo");
+        let stored = include_str!("../tests/reference.json");
+        let reference: Reference = serde_json::from_str(stored).expect("reference");
+        assert_eq!(reference.models.len(), 2);
+        for scored in &reference.models {
+            let folder = demo.join(&scored.model);
+            let weights = fs::read(folder.join(WEIGHTS)).expect("weights");
+            let name = &scored.model;
+            assert_eq!(
+                Digest::of(&weights),
+                scored.weights,
+                "{name}: run reference.py again"
+            );
+            let tokenizer = folder.join("tokenizer.json");
+            let tokenizer = tokenizers::Tokenizer::from_file(tokenizer).expect("tokenizer");
+            let ids = tokenizer
+                .encode(reference.text.as_str(), true)
+                .expect("encodes");
+            assert_eq!(ids.get_ids(), scored.ids, "{name}");
+            let off = off(scored, &folder);
+            assert!(off < 1e-4, "{name}: {off:e}");
+        }
+    }
+}
