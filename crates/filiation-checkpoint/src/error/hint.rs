@@ -27,7 +27,9 @@ impl CheckpointError {
             Self::Misaligned { .. } => {
                 "save the model again with safetensors 0.4 or later, which aligns tensors".into()
             }
-            Self::Truncated { .. } => "download the file again".into(),
+            Self::Truncated { .. } | Self::OutsideFile { .. } => {
+                "the file is cut short or its header lies: download it again".into()
+            }
             Self::ScaledFp8 { .. } => {
                 "dequantise the model to bfloat16 and save it before it is audited".into()
             }

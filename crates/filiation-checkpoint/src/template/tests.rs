@@ -146,6 +146,37 @@ fn tojson_is_pythons() {
     }
 }
 
+// Rendered by `apply_chat_template` of transformers 5.23, with the same messages.
+#[test]
+fn idioms_agree_with_transformers() {
+    let source = r#"{% for m in messages %}
+  {# comment #}
+  {%- if loop.index is divisibleby 2 %} even {% endif -%}
+  {{ m | tojson }} {{ m.items() | list | length }} {{ m.keys() | join(',') }} {{ m['content'].title() }}
+  {{ loop.last }} {{ m.content | length }} {{ m.nope }} {{ [1,2.0,'a',none,true] }} {{ {'a': [1]} }} {{ 7 // 2 }} {{ 7 / 2 }} {{ 2 ** 3 }} {{ 'a' 'b' }}
+  {%- break %}
+{% endfor %}
+{{ messages | map(attribute='role') | join('/') }} {{ (messages | last).role }} {{ messages | rejectattr('role', 'equalto', 'user') | list | length }}
+{{ '%s-%d' | format('a', 3) }} {{ "x	y" }} {{ 'a' if false }}|
+{%- macro f(a, b=2) %}{{ a }}{{ b }}{% endmacro %}
+{{ f(1) }} {{ f(1, b=3) }} {{ 'abc'[1:] }} {{ 'abc'[-1] }} {{ messages[-1]['role'] }} {{ 1 in [1] }} {{ 'a' ~ 1 ~ none ~ true }} {{ "a\nb" }}
+{{ messages[0].content.split(' ')[0] }} {{ '' or 'dflt' }} {{ x | default('d') }} {{ 3 | string }} {{ 'Q: ' + 3|string }} {{ 'a,b' .split(',') }} {{ messages|selectattr('role','in',['user'])|list|length }}
+"#;
+    let expected = r#"{"role": "system", "content": " Be brief. "} 2 role,content  Be Brief. 
+  False 11  [1, 2.0, 'a', None, True] {'a': [1]} 3 3.5 8 absystem/user/assistant/user user 2
+a-3 x	y |12 13 bc c user True a1NoneTrue a
+b
+ dflt d 3 Q: 3 ['a', 'b'] 2"#;
+    let turns = [
+        message("system", " Be brief. "),
+        message("user", "Hi \n there"),
+        message("assistant", "<think>\nhm\n</think>\n\nyes "),
+        message("user", "bye's <b>&"),
+    ];
+    let found = template(source).render(&turns, true).expect("sound");
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn a_template_that_refuses_is_an_error_with_its_words() {
     let error = render("{{ raise_exception('roles must alternate') }}").expect_err("refuses");
