@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod check;
 mod error;
 mod folder;
 mod lineage;
