@@ -38,7 +38,10 @@ fn the_teacher_of_a_student_is_first_and_its_sibling_is_not() {
             let found = found.expect("all answered");
             // A tenth of a teacher is not told from its sibling, but from the unlike one.
             let family: &[&str] = if share < 0.3 { &["t1", "t2"] } else { &["t1"] };
-            assert!(family.contains(&first(&found)), "share {share}, seed {seed}");
+            assert!(
+                family.contains(&first(&found)),
+                "share {share}, seed {seed}"
+            );
             let above = found.candidates.iter().filter(|c| c.score > 0.0).count();
             assert!(above <= 1, "share {share}, seed {seed}");
             assert!(
