@@ -133,7 +133,9 @@ pub struct WeightRelation {
     pub same_configuration: bool,
     /// Whether the hidden dimensions had to be permuted or sign-flipped to align.
     pub permuted: bool,
-    /// Largest relative change of any matrix after alignment, where shapes agree.
+    /// Largest relative change ‖W − W'‖ / ‖W'‖ of any matrix after alignment, where shapes agree.
+    /// Matrices that an exact rounding test explains are left out, so 0 means the same weights up
+    /// to permutation and storage precision.
     pub largest_change: Option<f64>,
     /// The matched layers.
     pub layers: Vec<LayerRelation>,
