@@ -23,8 +23,9 @@ use network::{KeptRow, Network};
 /// activations to stay in its cache.
 const BATCH_TOKENS: usize = 512;
 
-/// Rows of states whose logits are held at once by one worker.
-const LOGIT_ROWS: usize = 64;
+/// Logits held at once by one worker: 32 MiB. Each lot of rows reads the whole head once, so fewer
+/// are slower.
+const LOGITS: usize = 1 << 23;
 
 /// A decoder with its weights, on the processor or on a device.
 ///
@@ -36,8 +37,8 @@ pub struct Decoder {
 }
 
 enum Inner {
-    Host(Network<Host>),
-    Device(Network<OnDevice>, OnDevice),
+    Host(Box<Network<Host>>),
+    Device(Box<Network<OnDevice>>, OnDevice),
 }
 
 /// Keys and values of sequences, each at its own length.
@@ -75,7 +76,7 @@ impl Decoder {
         let network = load::network(config, weights, &Host::new(Threads::One))?;
         Ok(Self {
             config: config.clone(),
-            inner: Inner::Host(network),
+            inner: Inner::Host(Box::new(network)),
         })
     }
 
@@ -93,7 +94,7 @@ impl Decoder {
         let network = load::network(config, weights, &on)?;
         Ok(Self {
             config: config.clone(),
-            inner: Inner::Device(network, on),
+            inner: Inner::Device(Box::new(network), on),
         })
     }
 
@@ -176,14 +177,16 @@ impl Decoder {
     pub fn logprobs(&self, states: &Tensor, targets: &[u32]) -> Result<Vec<f64>, LoadError> {
         self.check_ids(targets)?;
         match &self.inner {
-            Inner::Device(network, on) => on.logprobs(network, states, targets, LOGIT_ROWS),
+            Inner::Device(network, on) => {
+                on.logprobs(network, states, targets, logit_rows(self.config.vocabulary))
+            }
             Inner::Host(network) => {
                 let (rows, states) = self.rows_of(states)?;
                 if rows != targets.len() {
                     let expected = format!("{rows} rows of states, {} targets", targets.len());
                     return Err(candle_core::Error::Msg(expected).into());
                 }
-                host_logprobs(network, &states, self.config.width, targets)
+                host_logprobs(network, &self.config, &states, targets)
             }
         }
     }
@@ -356,14 +359,19 @@ fn batches(rows: &[&[u32]]) -> Vec<std::ops::Range<usize>> {
     batches
 }
 
+fn logit_rows(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary).clamp(16, 256)
+}
+
 fn host_logprobs(
     network: &Network<Host>,
+    config: &ModelConfig,
     states: &[f32],
-    width: usize,
     targets: &[u32],
 ) -> Outcome<Vec<f64>> {
+    let width = config.width;
     let rows = targets.len().div_ceil(rayon::current_num_threads());
-    let rows = rows.clamp(1, LOGIT_ROWS);
+    let rows = rows.clamp(1, logit_rows(config.vocabulary));
     let chunks = targets
         .par_chunks(rows)
         .zip(states.par_chunks(rows * width));

@@ -60,7 +60,7 @@ fn act(x: f32, activation: Activation) -> f32 {
         Activation::Silu => x * sigmoid(x),
         Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
         // ½(1 + tanh u) is the logistic function of 2u.
-        Activation::GeluTanh => x * sigmoid(1.595_769_1 * (0.044_715 * x * x).mul_add(x, x)),
+        Activation::GeluTanh => x * sigmoid(1.595_769_2 * (0.044_715 * x * x).mul_add(x, x)),
         Activation::Relu => x.max(0.0),
     }
 }
