@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{AuditError, disk, hint};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "name",
     "suspect",
     "base",
@@ -18,6 +18,7 @@ const KEYS: [&str; 13] = [
     "probes",
     "suites",
     "max_tokens",
+    "samples",
     "limit",
     "seed",
     "prior",
@@ -105,6 +106,9 @@ pub struct Case {
     /// Most tokens a completion may have.
     #[serde(default = "Case::default_max_tokens")]
     pub max_tokens: u32,
+    /// Completions of each prompt by each teacher. More of them narrow the intervals, and cost.
+    #[serde(default = "Case::default_samples")]
+    pub samples: u32,
     /// Only the first prompts of each suite: for trying out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -133,6 +137,11 @@ impl Case {
     /// Tokens a completion may have where nothing is said.
     pub const fn default_max_tokens() -> u32 {
         48
+    }
+
+    /// Completions of a prompt where nothing is said.
+    pub const fn default_samples() -> u32 {
+        1
     }
 
     /// Reads a case file. A case without a name takes that of its folder.
@@ -187,6 +196,9 @@ impl Case {
         }
         if self.max_tokens == 0 {
             return value("max_tokens", "0".into(), "at least 1");
+        }
+        if self.samples == 0 {
+            return value("samples", "0".into(), "at least 1");
         }
         if self.limit == Some(0) {
             return value("limit", "0".into(), "at least 1");
@@ -284,6 +296,7 @@ found_by = "batch:12"
             ("found_by", "prior = 1.0\nfound_by", "prior"),
             ("found_by", "limit = 0\nfound_by", "limit"),
             ("found_by", "max_tokens = 0\nfound_by", "max_tokens"),
+            ("found_by", "samples = 0\nfound_by", "samples"),
         ] {
             let error = change(from, to).expect_err(to).to_string();
             assert!(error.contains(field), "{to}: {error}");

@@ -73,6 +73,7 @@ pub(crate) fn probes(
             PromptForm::Text
         },
         max_tokens: case.max_tokens,
+        samples: case.samples,
         seed: case.seed,
         ..ProbeOptions::default()
     };

@@ -105,7 +105,10 @@ fn statements(setting: &Setting, evidence: &[Evidence], agreement: &[Agreement])
         evidence
             .iter()
             .filter(|e| e.axis == Axis::WeightLineage)
-            .filter_map(|e| e.finding.clone()),
+            .filter_map(|e| {
+                let base = &e.ranked.first()?.candidate;
+                Some(format!("weights against `{base}`: {}", e.finding.as_ref()?))
+            }),
     );
     all.push(
         "a score near zero does not show that no teacher was used: a small share of teacher text, \

@@ -50,6 +50,9 @@ pub(crate) struct Audit {
     /// Most tokens a completion may have.
     #[arg(long)]
     max_tokens: Option<u32>,
+    /// Completions of each prompt by each teacher.
+    #[arg(long)]
+    samples: Option<u32>,
     /// Only the first prompts of each suite: for trying out, and said so in the report.
     #[arg(long, value_name = "PROMPTS")]
     limit: Option<usize>,
@@ -115,6 +118,7 @@ impl Audit {
         }
         case.seed = self.seed.unwrap_or(case.seed);
         case.max_tokens = self.max_tokens.unwrap_or(case.max_tokens);
+        case.samples = self.samples.unwrap_or(case.samples);
         case.limit = self.limit.or(case.limit);
         case.prior = self.prior.or(case.prior);
         case.found_by = self.found_by.unwrap_or(case.found_by);
@@ -142,6 +146,7 @@ impl Audit {
             probes: Vec::new(),
             suites: Vec::new(),
             max_tokens: Case::default_max_tokens(),
+            samples: Case::default_samples(),
             limit: None,
             seed: 0,
             prior: None,
