@@ -23,6 +23,10 @@ use network::{KeptRow, Network};
 /// activations to stay in its cache.
 const BATCH_TOKENS: usize = 512;
 
+/// Tokens below which one worker with every thread reads the weights once, rather than each worker
+/// for itself.
+const SHARED_TOKENS: usize = 16;
+
 /// Logits held at once by one worker: 32 MiB. Each lot of rows reads the whole head once, so fewer
 /// are slower.
 const LOGITS: usize = 1 << 23;
@@ -345,7 +349,7 @@ fn on_device(
 fn batches(rows: &[&[u32]]) -> Vec<std::ops::Range<usize>> {
     let total: usize = rows.iter().map(|row| row.len()).sum();
     let share = total.div_ceil(rayon::current_num_threads());
-    let target = share.clamp(1, BATCH_TOKENS);
+    let target = share.clamp(SHARED_TOKENS, BATCH_TOKENS);
     let mut batches = Vec::new();
     let (mut start, mut tokens) = (0, 0);
     for (i, row) in rows.iter().enumerate() {

@@ -1,9 +1,46 @@
 //! Loops over slices that the compiler turns into the widest vector instructions of the processor.
 
 use filiation_checkpoint::config::Activation;
-use pulp::Arch;
 
 const LANES: usize = 16;
+
+/// Compiles a function three times on x86-64 and calls the widest that the processor has. The body
+/// must be inlined into each for its loops to become wide instructions.
+macro_rules! widest {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+        $(#[$doc])*
+        pub(super) fn $name($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            fn body($($arg: $type),*) $(-> $out)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn avx512($($arg: $type),*) $(-> $out)? {
+                    body($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $type),*) $(-> $out)? {
+                    body($($arg),*)
+                }
+                let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+                let wide = is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl");
+                if fma && wide {
+                    #[expect(unsafe_code, reason = "the processor has these instructions")]
+                    return unsafe { avx512($($arg),*) };
+                }
+                if fma {
+                    #[expect(unsafe_code, reason = "the processor has these instructions")]
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            body($($arg),*)
+        }
+    };
+}
 
 /// e^x within 2 units in the last place, for x ≤ 88; zero below −87.
 #[inline(always)]
@@ -106,98 +143,78 @@ fn dot(x: &[f32], y: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// gate ← act(gate) ⊙ up, or act(gate).
-pub(super) fn activate(gate: &mut [f32], up: Option<&[f32]>, activation: Activation) {
-    #[inline(always)]
-    fn all(gate: &mut [f32], up: Option<&[f32]>, f: impl Fn(f32) -> f32) {
-        match up {
-            None => gate.iter_mut().for_each(|g| *g = f(*g)),
-            Some(up) => {
-                for (g, u) in gate.iter_mut().zip(up) {
-                    *g = f(*g) * u;
-                }
+#[inline(always)]
+fn apply(gate: &mut [f32], up: Option<&[f32]>, f: impl Fn(f32) -> f32) {
+    match up {
+        None => gate.iter_mut().for_each(|g| *g = f(*g)),
+        Some(up) => {
+            for (g, u) in gate.iter_mut().zip(up) {
+                *g = f(*g) * u;
             }
         }
     }
-    Arch::new().dispatch(
-        #[inline(always)]
-        || match activation {
-            Activation::Silu => all(gate, up, |x| act(x, Activation::Silu)),
-            Activation::Gelu => all(gate, up, |x| act(x, Activation::Gelu)),
-            Activation::GeluTanh => all(gate, up, |x| act(x, Activation::GeluTanh)),
-            Activation::Relu => all(gate, up, |x| act(x, Activation::Relu)),
-        },
-    );
 }
 
-/// out ← x normalised, times weight, plus bias.
-pub(super) fn normalise(
-    x: &[f32],
-    out: &mut [f32],
-    centred: bool,
-    epsilon: f32,
-    weight: &[f32],
-    bias: Option<&[f32]>,
-) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let count = x.len() as f32;
-            let mean = if centred {
-                sum_of(x, |x| x) / count
-            } else {
-                0.0
-            };
-            let square = sum_of(x, |x| (x - mean) * (x - mean)) / count;
-            let scale = 1.0 / (square + epsilon).sqrt();
-            for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
-                *out = (x - mean) * scale * w;
+widest! {
+    /// gate ← act(gate) ⊙ up, or act(gate).
+    fn activate(gate: &mut [f32], up: Option<&[f32]>, activation: Activation) {
+        match activation {
+            Activation::Silu => apply(gate, up, |x| act(x, Activation::Silu)),
+            Activation::Gelu => apply(gate, up, |x| act(x, Activation::Gelu)),
+            Activation::GeluTanh => apply(gate, up, |x| act(x, Activation::GeluTanh)),
+            Activation::Relu => apply(gate, up, |x| act(x, Activation::Relu)),
+        }
+    }
+}
+
+widest! {
+    /// out ← x normalised, times weight, plus bias.
+    fn normalise(
+        x: &[f32],
+        out: &mut [f32],
+        centred: bool,
+        epsilon: f32,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) {
+        let count = x.len() as f32;
+        let mean = if centred { sum_of(x, |x| x) / count } else { 0.0 };
+        let square = sum_of(x, |x| (x - mean) * (x - mean)) / count;
+        let scale = 1.0 / (square + epsilon).sqrt();
+        for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
+            *out = (x - mean) * scale * w;
+        }
+        if let Some(bias) = bias {
+            out.iter_mut().zip(bias).for_each(|(out, b)| *out += b);
+        }
+    }
+}
+
+widest! {
+    /// x ← x + y.
+    fn add(x: &mut [f32], y: &[f32]) {
+        x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+    }
+}
+
+widest! {
+    /// x ← c·tanh(x/c).
+    fn softcap(x: &mut [f32], cap: f32) {
+        x.iter_mut().for_each(|x| *x = cap * tanh(*x / cap));
+    }
+}
+
+widest! {
+    /// Rotates the first `2·half` values of each head; `angles` holds cosines, then sines.
+    fn rotate(x: &mut [f32], head_dim: usize, half: usize, angles: &[f32]) {
+        let (cos, sin) = angles.split_at(half);
+        for head in x.chunks_exact_mut(head_dim) {
+            let (low, rest) = head.split_at_mut(half);
+            for (((a, b), c), s) in low.iter_mut().zip(rest).zip(cos).zip(sin) {
+                (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
             }
-            if let Some(bias) = bias {
-                out.iter_mut().zip(bias).for_each(|(out, b)| *out += b);
-            }
-        },
-    );
-}
-
-/// x ← x + y.
-pub(super) fn add(x: &mut [f32], y: &[f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || x.iter_mut().zip(y).for_each(|(x, y)| *x += y),
-    );
-}
-
-/// x ← c·tanh(x/c).
-pub(super) fn softcap(x: &mut [f32], cap: f32) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || x.iter_mut().for_each(|x| *x = cap * tanh(*x / cap)),
-    );
-}
-
-/// Rotates the first `2·half` values of each head; `angles` holds cosines, then sines.
-pub(super) fn rotate(x: &mut [f32], head_dim: usize, half: usize, angles: &[f32]) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let (cos, sin) = angles.split_at(half);
-            for head in x.chunks_exact_mut(head_dim) {
-                let (low, rest) = head.split_at_mut(half);
-                for (((a, b), c), s) in low.iter_mut().zip(rest).zip(cos).zip(sin) {
-                    (*a, *b) = (*a * c - *b * s, *b * c + *a * s);
-                }
-            }
-        },
-    );
-}
-
-/// Scores ← softmax(cap(scores·scale)).
-pub(super) fn attention_weights(scores: &mut [f32], scale: f32, cap: Option<f32>) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || weights(scores, scale, cap),
-    );
+        }
+    }
 }
 
 #[inline(always)]
@@ -214,47 +231,49 @@ fn weights(scores: &mut [f32], scale: f32, cap: Option<f32>) {
     scores.iter_mut().for_each(|s| *s *= scale);
 }
 
-/// One query head over `keys` and `values`, whose rows are `stride` apart: out ← Σ weight·value.
-pub(super) fn attend_one(
-    query: &[f32],
-    (keys, values): (&[f32], &[f32]),
-    stride: usize,
-    scores: &mut [f32],
-    (scale, cap): (f32, Option<f32>),
-    out: &mut [f32],
-) {
-    let width = query.len();
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (score, key) in scores.iter_mut().zip(keys.chunks(stride)) {
-                *score = dot(query, &key[..width]);
-            }
-            weights(scores, scale, cap);
-            out.fill(0.0);
-            for (weight, value) in scores.iter().zip(values.chunks(stride)) {
-                for (out, v) in out.iter_mut().zip(&value[..width]) {
-                    *out = weight.mul_add(*v, *out);
-                }
-            }
-        },
-    );
+widest! {
+    /// Scores ← softmax(cap(scores·scale)).
+    fn attention_weights(scores: &mut [f32], scale: f32, cap: Option<f32>) {
+        weights(scores, scale, cap);
+    }
 }
 
-/// Log-probability, nats, of `target` under logits.
-pub(super) fn logprob(logits: &[f32], target: usize) -> f64 {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let top = largest(logits);
-            // Short runs in f32, their sums in f64.
-            let sum: f64 = logits
-                .chunks(1024)
-                .map(|run| f64::from(sum_of(run, |x| exp(x - top))))
-                .sum();
-            f64::from(logits[target]) - f64::from(top) - sum.ln()
-        },
-    )
+widest! {
+    /// One query head over keys and values whose rows are `stride` apart: out ← Σ weight·value.
+    fn attend_one(
+        query: &[f32],
+        kept: (&[f32], &[f32]),
+        stride: usize,
+        scores: &mut [f32],
+        rule: (f32, Option<f32>),
+        out: &mut [f32],
+    ) {
+        let width = query.len();
+        for (score, key) in scores.iter_mut().zip(kept.0.chunks(stride)) {
+            *score = dot(query, &key[..width]);
+        }
+        weights(scores, rule.0, rule.1);
+        out.fill(0.0);
+        for (weight, value) in scores.iter().zip(kept.1.chunks(stride)) {
+            for (out, v) in out.iter_mut().zip(&value[..width]) {
+                *out = weight.mul_add(*v, *out);
+            }
+        }
+    }
+}
+
+widest! {
+    /// Log-probability, nats, of `target` under logits.
+    fn logprob(logits: &[f32], target: usize) -> f64 {
+        let top = largest(logits);
+        // Short runs in f32, their sums in f64. A loop: `map` and `sum` are not always inlined,
+        // and what is not inlined is not vectorised.
+        let mut sum = 0.0_f64;
+        for run in logits.chunks(1024) {
+            sum += f64::from(sum_of(run, |x| exp(x - top)));
+        }
+        f64::from(logits[target]) - f64::from(top) - sum.ln()
+    }
 }
 
 #[cfg(test)]
