@@ -1,7 +1,7 @@
 //! `tlu-did`: uplift of teacher text, differenced between teachers.
 //!
 //! Each teacher writes one text (or more) to every prompt. The uplift of teacher k on prompt i is
-//! v_ik = [ln p_S − ln p_B](y_ik) per UTF-8 byte: what suspect S gained over its base B. The mean
+//! v_ik = \[ln p_S − ln p_B\](y_ik) per UTF-8 byte: what suspect S gained over its base B. The mean
 //! uplift over controls (models that started from the same base) is taken off, because some text
 //! is easier for anything that was trained further. The score of k is the least, over the other
 //! teachers k', of the mean over prompts of v_ik − v_ik' held to ±clip.
