@@ -217,7 +217,7 @@ fn greedy_takes_the_most_likely_token_at_each_step() {
             .decoder()
             .hidden(&[row], None, &[])
             .and_then(|hidden| {
-                let last = crate::rows::last_states(&hidden.states, &[row])?;
+                let last = crate::rows::pick(&hidden.states, &[row.len() as u32 - 1])?;
                 Ok(model.decoder().logits(&last)?.to_vec2::<f32>()?)
             });
         let logits = best.expect("the row fits");

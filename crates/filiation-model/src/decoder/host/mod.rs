@@ -5,11 +5,12 @@ mod kernels;
 mod product;
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use filiation_checkpoint::config::Activation;
 use rayon::prelude::*;
 
-use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome, Span};
+use super::backend::{AttentionShape, Backend, KeyValues, Linear, Normaliser, Outcome, Run, Seen};
 use super::rotary::Rotary;
 use super::view::MatrixView;
 use crate::source::Elements;
@@ -34,7 +35,7 @@ pub(super) struct Host {
 }
 
 /// Keys and values of one layer of one sequence, (tokens, kv_heads · head_dim).
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Kept {
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -242,40 +243,80 @@ impl Backend for Host {
 
     fn attend(
         &self,
-        [q, k, v]: [&Vec<f32>; 3],
-        spans: &[Span],
-        kept: Option<Vec<&mut Kept>>,
+        q: &Vec<f32>,
+        runs: &[Run<'_, Self>],
         shape: &AttentionShape,
     ) -> Outcome<Vec<f32>> {
-        let mut out = self.take(q.len());
+        let (qw, kw) = (shape.query_width(), shape.key_width());
+        let count: usize = runs.iter().map(|run| run.queries.len()).sum();
+        let mut out = self.take(count * qw);
+        let mut rest = &mut out[..];
         let mut scores = self.scores.borrow_mut();
-        let (qw, kw) = (
-            shape.heads * shape.head_dim,
-            shape.kv_heads * shape.head_dim,
-        );
-        let mut kept = kept.map(Vec::into_iter);
-        for span in spans {
-            let kept = kept.as_mut().and_then(Iterator::next);
-            if span.len == 0 {
-                continue;
-            }
-            let new = span.start * kw..(span.start + span.len) * kw;
-            let (keys, values) = match kept {
-                None => (&k[new.clone()], &v[new]),
-                Some(kept) => {
-                    kept.keys.extend_from_slice(&k[new.clone()]);
-                    kept.values.extend_from_slice(&v[new]);
-                    (&kept.keys[..], &kept.values[..])
-                }
+        let longest = runs.iter().map(|run| run.position + run.queries.len());
+        let longest = longest.max().unwrap_or(0) * kw;
+        let [mut keys, mut values] = [self.take(longest), self.take(longest)];
+        for run in runs {
+            let (mine, others) = rest.split_at_mut(run.queries.len() * qw);
+            rest = others;
+            let seen = (run.position + run.queries.len()) * kw;
+            let (keys, values) = match &run.seen {
+                Seen::Kept(kept) => (&kept.keys[..seen], &kept.values[..seen]),
+                Seen::Packed(parts) => match &parts[..] {
+                    [part] => {
+                        let from = part.rows.start * kw;
+                        (&part.keys[from..][..seen], &part.values[from..][..seen])
+                    }
+                    parts => {
+                        keys.clear();
+                        values.clear();
+                        for part in parts {
+                            let rows = part.rows.start * kw..part.rows.end * kw;
+                            keys.extend_from_slice(&part.keys[rows.clone()]);
+                            values.extend_from_slice(&part.values[rows]);
+                        }
+                        (&keys[..seen], &values[..seen])
+                    }
+                },
             };
-            let queries = span.start * qw..(span.start + span.len) * qw;
             Sequence {
-                queries: &q[queries.clone()],
+                queries: &q[run.queries.start * qw..run.queries.end * qw],
                 keys,
                 values,
                 shape,
             }
-            .attend(&mut out[queries], &mut scores, self.threads);
+            .attend(mine, &mut scores, self.threads);
+        }
+        self.recycle(keys);
+        self.recycle(values);
+        Ok(out)
+    }
+
+    fn keep(
+        &self,
+        kept: &mut Kept,
+        new: &[KeyValues<'_, Self>],
+        room: usize,
+        width: usize,
+    ) -> Outcome<()> {
+        let room = room * width;
+        kept.keys
+            .reserve_exact(room.saturating_sub(kept.keys.len()));
+        kept.values
+            .reserve_exact(room.saturating_sub(kept.values.len()));
+        for part in new {
+            let rows = part.rows.start * width..part.rows.end * width;
+            kept.keys.extend_from_slice(&part.keys[rows.clone()]);
+            kept.values.extend_from_slice(&part.values[rows]);
+        }
+        Ok(())
+    }
+
+    fn pick(&self, parts: &[(&Vec<f32>, Range<usize>)], width: usize) -> Outcome<Vec<f32>> {
+        let count: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+        let mut out = self.take(count * width);
+        out.clear();
+        for (buffer, rows) in parts {
+            out.extend_from_slice(&buffer[rows.start * width..rows.end * width]);
         }
         Ok(out)
     }
@@ -302,10 +343,6 @@ impl Backend for Host {
     fn softcap(&self, mut x: Vec<f32>, cap: f64) -> Outcome<Vec<f32>> {
         self.each(&mut x, 4096, |_, x| kernels::softcap(x, cap as f32));
         Ok(x)
-    }
-
-    fn copy(&self, x: &Vec<f32>) -> Outcome<Vec<f32>> {
-        Ok(x.clone())
     }
 
     fn recycle(&self, buffer: Vec<f32>) {
