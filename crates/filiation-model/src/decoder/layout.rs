@@ -176,3 +176,66 @@ fn forest(rows: &[&[u32]], past: &[usize]) -> (Vec<Node>, Vec<Option<usize>>) {
     }
     (nodes, ends)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tokens of each row, read back span by span.
+    fn unpacked(layout: &Layout) -> Vec<Vec<u32>> {
+        let row = |end: &Option<usize>| {
+            let path = end.map_or_else(Vec::new, |end| layout.path(end));
+            let spans = path.iter().map(|at| &layout.spans[*at]);
+            spans
+                .flat_map(|span| &layout.ids[span.tokens.clone()])
+                .copied()
+                .collect()
+        };
+        layout.ends.iter().map(row).collect()
+    }
+
+    #[test]
+    fn a_common_beginning_lies_there_once() {
+        let rows: [&[u32]; 5] = [
+            &[1, 2, 3, 4, 5, 6, 7],
+            &[9],
+            &[1, 2, 3, 4, 5, 8],
+            &[],
+            &[1, 2, 3, 4, 5, 6, 7],
+        ];
+        let layout = Layout::new(&rows, &[0; 5], |tokens| tokens);
+        assert_eq!(unpacked(&layout), rows);
+        // Five shared by three rows, one more by the twins; a last one each; the lone row.
+        assert_eq!(layout.ids.len(), 5 + 1 + 3 + 1);
+        assert_eq!(layout.chunks.len(), 1);
+    }
+
+    #[test]
+    fn a_chunk_ends_inside_a_row() {
+        let long: Vec<u32> = (0..10).collect();
+        let rows: [&[u32]; 2] = [&long, &[1, 2]];
+        let layout = Layout::new(&rows, &[0; 2], |_| 4);
+        assert_eq!(unpacked(&layout), rows);
+        let tokens: Vec<_> = layout.chunks.iter().map(|c| c.tokens.clone()).collect();
+        assert_eq!(tokens, [0..4, 4..8, 8..12]);
+        let positions: Vec<_> = layout.spans.iter().map(|s| s.position).collect();
+        assert_eq!(positions, [0, 4, 8, 0]);
+        assert_eq!(layout.chunk_of(3), 2);
+    }
+
+    #[test]
+    fn rows_that_go_on_share_nothing() {
+        let rows: [&[u32]; 2] = [&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]];
+        let layout = Layout::new(&rows, &[7, 2], |tokens| tokens);
+        assert_eq!(layout.ids.len(), 10);
+        assert_eq!((layout.positions[0], layout.positions[5]), (7, 2));
+    }
+
+    #[test]
+    fn few_tokens_are_not_worth_a_span() {
+        let rows: [&[u32]; 2] = [&[1, 2, 3, 4], &[1, 2, 3, 5]];
+        assert_eq!(shared(rows[0], rows[1]), 0);
+        assert_eq!(shared(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]), 4);
+        assert_eq!(Layout::new(&rows, &[0; 2], |t| t).ids.len(), 8);
+    }
+}
