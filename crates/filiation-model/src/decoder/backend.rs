@@ -52,7 +52,7 @@ pub(super) trait Backend {
         kept: &mut Self::Kept,
         new: &[KeyValues<'_, Self>],
         room: usize,
-        width: usize,
+        shape: &AttentionShape,
     ) -> Outcome<()>;
 
     /// Rows of several buffers, each `width` wide, one after the other.

@@ -215,7 +215,7 @@ impl Backend for OnDevice {
         kept: &mut Kept,
         new: &[KeyValues<'_, Self>],
         _room: usize,
-        _width: usize,
+        _shape: &AttentionShape,
     ) -> Outcome<()> {
         let mut keys = rows(new.iter().map(|part| (part.keys, part.rows.clone())))?;
         let mut values = rows(new.iter().map(|part| (part.values, part.rows.clone())))?;

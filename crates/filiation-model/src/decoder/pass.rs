@@ -128,7 +128,6 @@ impl<B: Backend, C: Crew<B>> Pass<'_, B, C> {
             packed.push((part.keys, part.values));
             parts.push((i, part.residual, part.queries));
         }
-        let width = block.shape.key_width();
         if let Some(kept) = kept.as_deref_mut() {
             let rows = kept.iter_mut().enumerate().collect();
             self.crew.each(rows, |on, (row, kept)| {
@@ -136,7 +135,7 @@ impl<B: Backend, C: Crew<B>> Pass<'_, B, C> {
                     return Ok(());
                 };
                 let new = self.key_values(&packed, end);
-                on.keep(&mut kept.layers[at], &new, kept.room, width)
+                on.keep(&mut kept.layers[at], &new, kept.room, &block.shape)
             })?;
         }
         let kept = kept.as_deref();
