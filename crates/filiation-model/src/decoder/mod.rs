@@ -26,6 +26,7 @@ use cache::CacheInner;
 use crew::HostCrew;
 use device::OnDevice;
 use host::{Host, Threads};
+pub(crate) use host::{tempered, top};
 pub(crate) use layout::shared;
 use network::{KeptRow, Network};
 use pass::Input;

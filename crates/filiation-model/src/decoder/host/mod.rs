@@ -87,6 +87,16 @@ impl Host {
     }
 }
 
+/// The largest of `logits`; NaN where one is NaN or +∞.
+pub(crate) fn top(logits: &[f32]) -> f32 {
+    kernels::top(logits)
+}
+
+/// weights ← e^((logit − top)·scale); their sum.
+pub(crate) fn tempered(logits: &[f32], top: f32, scale: f32, weights: &mut [f32]) -> f32 {
+    kernels::tempered(logits, top, scale, weights)
+}
+
 impl Backend for Host {
     type Buffer = Vec<f32>;
     type Matrix = Arc<Packed>;
