@@ -209,7 +209,8 @@ impl Weights {
         let tensors: Vec<_> = self.tensors.iter().collect();
         let hit = tensors.par_iter().find_map_first(|(name, located)| {
             let view = self.view(located);
-            first_not_finite(&view).map(|index| (name, located, view, index))
+            let index = self.first_not_finite(located)?;
+            Some((name, located, view, index))
         });
         let Some((name, located, view, index)) = hit else {
             return Ok(());
@@ -225,11 +226,27 @@ impl Weights {
             value: value[0].into(),
         })
     }
-}
 
-fn first_not_finite(view: &TensorView<'_>) -> Option<usize> {
-    view.data
-        .par_chunks(BLOCK * view.dtype.size())
-        .enumerate()
-        .find_map_first(|(i, data)| Some(i * BLOCK + view.dtype.first_not_finite(data)?))
+    fn first_not_finite(&self, located: &Located) -> Option<usize> {
+        let view = self.view(located);
+        let size = BLOCK * view.dtype.size();
+        view.data
+            .par_chunks(size)
+            .enumerate()
+            .find_map_first(|(i, data)| {
+                let found = view.dtype.first_not_finite(data);
+                let start = located.range.start + i * size;
+                let map = self.files[located.file].map();
+                map.release(start..start + data.len());
+                Some(i * BLOCK + found?)
+            })
+    }
+
+    /// Lets go of the memory that tensor `name` takes.
+    pub(crate) fn release(&self, name: &str) {
+        if let Some(located) = self.tensors.get(name) {
+            let map = self.files[located.file].map();
+            map.release(located.range.clone());
+        }
+    }
 }

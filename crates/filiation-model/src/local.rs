@@ -175,7 +175,7 @@ fn gguf_identity(gguf: &Gguf) -> ModelIdentity {
         .to_string_lossy();
     ModelIdentity {
         source: gguf.path().display().to_string(),
-        digest: FileDigest::combine(&[FileDigest::of(name, gguf.bytes())]),
+        digest: FileDigest::combine(&[FileDigest::of(name, gguf.map())]),
         architecture: gguf.config().architecture.class().to_owned(),
         parameters: gguf.parameters(),
         tokenizer: None,

@@ -155,6 +155,11 @@ impl Checkpoint {
             })
     }
 
+    /// Lets go of the memory that tensor `name` takes. It stays readable: the file is read again.
+    pub fn release(&self, name: &str) {
+        self.weights.release(name);
+    }
+
     /// Reads `tokenizer.json`. Costs up to a second for large vocabularies.
     ///
     /// # Errors

@@ -118,6 +118,7 @@ impl Backend for OnDevice {
             Elements::BF16(x) => Tensor::from_slice(x, shape, &self.device)?,
             Elements::F16(x) => Tensor::from_slice(x, shape, &self.device)?,
         };
+        view.data.release();
         Ok(tensor)
     }
 

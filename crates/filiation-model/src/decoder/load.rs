@@ -268,7 +268,9 @@ impl<B: Backend> Loader<'_, B> {
                 .map(|bias| outputs.iter().map(|o| bias[*o]).collect());
             self.ready(fused.select(&outputs), bias)
         };
-        Ok([part(0)?, part(1)?, part(2)?])
+        let parts = [part(0)?, part(1)?, part(2)?];
+        fused.data.release();
+        Ok(parts)
     }
 
     fn linear(&self, name: &str, outputs: usize, inputs: usize, bias: bool) -> Outcome<Linear<B>> {
@@ -341,7 +343,10 @@ impl<B: Backend> Loader<'_, B> {
     }
 
     fn values(&self, name: &str, width: usize) -> Outcome<Vec<f32>> {
-        Ok(self.fetch(name, &[width])?.to_f32())
+        let data = self.fetch(name, &[width])?;
+        let values = data.to_f32();
+        data.release();
+        Ok(values)
     }
 
     fn fetch(&self, name: &str, expected: &[usize]) -> Outcome<WeightData> {

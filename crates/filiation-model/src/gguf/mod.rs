@@ -8,14 +8,14 @@ mod tokenizer;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::quantized::{QStorage, QTensor};
-use filiation_checkpoint::Limits;
 use filiation_checkpoint::config::ModelConfig;
-use memmap2::Mmap;
+use filiation_checkpoint::{Limits, Mapping};
 
 pub(crate) use self::config::ARCHITECTURES;
 use self::config::{Metadata, config_json};
@@ -30,7 +30,7 @@ const FREQUENCIES: &str = "rope_freqs.weight";
 #[derive(Debug)]
 pub(crate) struct Gguf {
     path: PathBuf,
-    map: Mmap,
+    map: Mapping,
     header: Header,
     config: ModelConfig,
     /// Name in transformers to name here.
@@ -77,13 +77,8 @@ impl Gguf {
             problem,
         };
         let file = File::open(path).map_err(io)?;
-        #[expect(
-            unsafe_code,
-            reason = "a map is undefined where the file changes under it: inputs are read-only by contract"
-        )]
-        // SAFETY: the map is only read, and lives as long as `Self`.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let header = Header::read(&map, limits.tensors).map_err(problem)?;
+        let map = Mapping::new(&file).map_err(io)?;
+        let header = Header::read(map.bytes(), limits.tensors).map_err(problem)?;
         let config = Self::configuration(path, &map, &header, limits)?;
         let names = names(&header).map_err(problem)?;
         let gguf = Self {
@@ -99,7 +94,7 @@ impl Gguf {
 
     fn configuration(
         path: &Path,
-        map: &Mmap,
+        map: &Mapping,
         header: &Header,
         limits: &Limits,
     ) -> Result<ModelConfig, LoadError> {
@@ -163,7 +158,7 @@ impl Gguf {
         &self.path
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) const fn map(&self) -> &Mapping {
         &self.map
     }
 
@@ -256,13 +251,32 @@ fn names(header: &Header) -> Result<BTreeMap<String, (String, Change)>, GgufProb
         .collect()
 }
 
-fn dequantise(file: &[u8], info: &TensorInfo) -> Result<Vec<f32>, LoadError> {
+fn dequantise(map: &Mapping, info: &TensorInfo) -> Result<Vec<f32>, LoadError> {
+    let rows = info.shape.first().copied().unwrap_or(1);
+    dequantise_rows(map, info, 0..rows)
+}
+
+/// Some of the outermost rows. The types cut a row into blocks of their own, never across rows.
+fn dequantise_rows(
+    map: &Mapping,
+    info: &TensorInfo,
+    rows: Range<usize>,
+) -> Result<Vec<f32>, LoadError> {
+    let all = info.shape.first().copied().unwrap_or(1).max(1);
+    // In a product, so that all rows are all bytes whatever a row has.
+    let place = |row: usize| info.start + info.bytes * row / all;
+    let range = place(rows.start)..place(rows.end);
     // candle casts the bytes in place and asserts their alignment, which the file decides: copy.
-    let mut aligned = vec![0_u32; info.bytes.div_ceil(4)];
-    let bytes = &mut bytemuck::cast_slice_mut(&mut aligned)[..info.bytes];
-    bytes.copy_from_slice(&file[info.start..info.start + info.bytes]);
+    let mut aligned = vec![0_u32; range.len().div_ceil(4)];
+    let bytes = &mut bytemuck::cast_slice_mut(&mut aligned)[..range.len()];
+    bytes.copy_from_slice(&map.bytes()[range.clone()]);
+    map.release(range);
     let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, info.dtype)?;
-    let tensor = QTensor::new(storage, &info.shape[..])?.dequantize(&Device::Cpu)?;
+    let mut shape = info.shape.clone();
+    if let Some(first) = shape.first_mut() {
+        *first = rows.len();
+    }
+    let tensor = QTensor::new(storage, shape)?.dequantize(&Device::Cpu)?;
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
