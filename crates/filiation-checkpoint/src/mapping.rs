@@ -43,11 +43,6 @@ impl Mapping {
             return;
         }
         #[cfg(unix)]
-        let (start, end) = (
-            range.start.saturating_sub(AROUND),
-            self.0.len().min(range.end + AROUND),
-        );
-        #[cfg(unix)]
         #[expect(
             unsafe_code,
             reason = "pages of a read-only map of a file hold nothing but the file: dropped, they are \
@@ -55,9 +50,10 @@ impl Mapping {
         )]
         // SAFETY: as the reason says. A refusal leaves the pages where they are.
         let _ = unsafe {
+            let start = range.start.saturating_sub(AROUND);
+            let end = self.0.len().min(range.end + AROUND);
             let drop = memmap2::UncheckedAdvice::DontNeed;
-            self.0
-                .unchecked_advise_range(drop, range.start, range.len())
+            self.0.unchecked_advise_range(drop, start, end - start)
         };
     }
 

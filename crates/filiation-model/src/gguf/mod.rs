@@ -22,7 +22,7 @@ use self::config::{Metadata, config_json};
 use self::header::{Header, TensorInfo};
 use self::names::{Change, transformers_name, undo};
 use crate::error::{GgufProblem, LoadError};
-use crate::source::{WeightData, WeightSource};
+use crate::source::{Footprint, WeightData, WeightSource};
 
 const FREQUENCIES: &str = "rope_freqs.weight";
 
@@ -207,23 +207,35 @@ impl Gguf {
     }
 }
 
-impl WeightSource for Gguf {
-    fn tensor(&self, name: &str) -> Result<(Vec<usize>, WeightData), LoadError> {
+impl Gguf {
+    fn find_tensor(&self, name: &str) -> Result<(&str, &TensorInfo, Change), LoadError> {
         let missing = || LoadError::MissingTensor { name: name.into() };
         let (stored, change) = self.names.get(name).ok_or_else(missing)?;
         let info = self.header.tensors.get(stored).ok_or_else(missing)?;
-        let values = dequantise(&self.map, info)?;
-        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-            return Err(self.problem(GgufProblem::NotFinite {
-                name: stored.clone(),
-                index,
-            }));
+        Ok((stored, info, *change))
+    }
+
+    fn finite(&self, name: &str, first: usize, values: &[f32]) -> Result<(), LoadError> {
+        match values.iter().position(|v| !v.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(self.problem(GgufProblem::NotFinite {
+                name: name.into(),
+                index: first + at,
+            })),
         }
-        let values = if *change == Change::None {
+    }
+}
+
+impl WeightSource for Gguf {
+    fn tensor(&self, name: &str) -> Result<(Vec<usize>, WeightData), LoadError> {
+        let (stored, info, change) = self.find_tensor(name)?;
+        let values = dequantise(&self.map, info)?;
+        self.finite(stored, 0, &values)?;
+        let values = if change == Change::None {
             values
         } else {
             let tensor = candle_core::Tensor::from_vec(values, &info.shape[..], &Device::Cpu)?;
-            undo(tensor, *change, self.config.heads, self.config.kv_heads)?
+            undo(tensor, change, self.config.heads, self.config.kv_heads)?
                 .flatten_all()?
                 .to_vec1()?
         };
@@ -232,6 +244,29 @@ impl WeightSource for Gguf {
 
     fn contains(&self, name: &str) -> bool {
         self.names.contains_key(name)
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<WeightData, LoadError> {
+        let (stored, info, change) = self.find_tensor(name)?;
+        if change != Change::None {
+            // Rows of such a tensor lie elsewhere in the file; none is large.
+            let (shape, data) = self.tensor(name)?;
+            return Ok(data.slice(rows, shape.first().copied().unwrap_or(1)));
+        }
+        let values = dequantise_rows(&self.map, info, rows.clone())?;
+        let row = values.len() / rows.len().max(1);
+        self.finite(stored, rows.start * row, &values)?;
+        Ok(WeightData::Owned(Arc::new(values)))
+    }
+
+    fn footprint(&self, name: &str) -> Result<Footprint, LoadError> {
+        let (_, info, _) = self.find_tensor(name)?;
+        let ready = 4 * info.shape.iter().map(|&n| n as u64).product::<u64>();
+        // The file's bytes and a copy of them; then the values, copied once or twice.
+        Ok(Footprint {
+            ready,
+            transient: 2 * info.bytes as u64 + 3 * ready,
+        })
     }
 }
 
