@@ -186,6 +186,16 @@ fn a_device_that_is_not_built_in() {
 }
 
 #[test]
+fn a_bound_on_memory_that_nothing_fits() {
+    let bench = Bench::new(4);
+    let output = bench.run(&["audit", "case.toml", "--max-memory", "1MB"]);
+    let error = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("1000000 bytes of memory"), "{error}");
+    assert!(error.contains("hint: `--max-memory "), "{error}");
+}
+
+#[test]
 fn a_run_directory_that_cannot_be_made() {
     let bench = Bench::new(4);
     let output = bench.run(&["audit", "case.toml", "--run", "case.toml/run"]);

@@ -121,6 +121,7 @@ fn usage_is_exit_code_two() {
         &["audit", "suspect"],
         &["audit", "case.toml", "--teacher", "t1"],
         &["audit", "case.toml", "--device", "abacus"],
+        &["audit", "case.toml", "--max-memory", "much"],
         &["verdict"],
     ] {
         let output = bench.run(arguments);

@@ -53,8 +53,5 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<CheckpointError>() {
         return error.hint();
     }
-    match cause.downcast_ref::<LoadError>() {
-        Some(LoadError::Checkpoint(error)) => error.hint(),
-        _ => None,
-    }
+    cause.downcast_ref::<LoadError>().and_then(LoadError::hint)
 }

@@ -7,6 +7,7 @@ mod failure;
 mod models;
 mod output;
 mod progress;
+mod size;
 
 use std::process::ExitCode;
 

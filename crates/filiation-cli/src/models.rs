@@ -5,20 +5,29 @@ use std::path::Path;
 use filiation_audit::{BoxError, Profile, Provider, Seat};
 use filiation_checkpoint::{Checkpoint, Limits};
 use filiation_core::{Message, Model, Prompt, Want, WeightRelation};
-use filiation_model::{DeviceChoice, LocalModel};
+use filiation_model::{DeviceChoice, LoadError, LocalModel};
+
+use crate::size::Size;
 
 /// Opens folders (safetensors) and files (GGUF) on one device.
 pub(crate) struct Local {
     device: DeviceChoice,
     limits: Limits,
+    /// Bytes that a model may take.
+    memory: Option<u64>,
 }
 
 impl Local {
-    pub(crate) fn on(device: DeviceChoice) -> Self {
+    pub(crate) fn on(device: DeviceChoice, memory: Option<Size>) -> Self {
         Self {
             device,
             limits: Limits::default(),
+            memory: memory.map(|Size(bytes)| bytes),
         }
+    }
+
+    fn open(&self, path: &Path) -> Result<LocalModel, LoadError> {
+        LocalModel::open_within(path, self.device, &self.limits, self.memory)
     }
 }
 
@@ -48,7 +57,7 @@ fn has_template(model: &LocalModel) -> bool {
 impl Provider for Local {
     fn profile(&self, seat: &Seat<'_>) -> Result<Profile, BoxError> {
         if is_gguf(seat.path) {
-            let model = LocalModel::open(seat.path, self.device, &self.limits)?;
+            let model = self.open(seat.path)?;
             return Ok(Profile {
                 identity: model.identity().clone(),
                 chat: has_template(&model),
@@ -75,11 +84,7 @@ impl Provider for Local {
     }
 
     fn model(&self, seat: &Seat<'_>) -> Result<Box<dyn Model>, BoxError> {
-        Ok(Box::new(LocalModel::open(
-            seat.path,
-            self.device,
-            &self.limits,
-        )?))
+        Ok(Box::new(self.open(seat.path)?))
     }
 
     fn relate(

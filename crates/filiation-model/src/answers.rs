@@ -7,7 +7,7 @@ use filiation_core::{
 
 use crate::decoder::Decoder;
 use crate::generate::{Wanted, completions};
-use crate::rows::{Outcome, Read, Row, hidden_states, read};
+use crate::rows::{Logprobs, Outcome, Read, Row, hidden_states, read};
 use crate::text::Text;
 
 /// How one request will be answered; numbers are places in the lists of rows.
@@ -145,7 +145,7 @@ impl Plan {
 struct Done<'a> {
     text: &'a Text,
     completions: Vec<Outcome<filiation_core::Completion>>,
-    read: Vec<Outcome<Vec<(u32, f64)>>>,
+    read: Vec<Outcome<Logprobs>>,
     hidden: Vec<Outcome<Vec<Vec<f32>>>>,
 }
 

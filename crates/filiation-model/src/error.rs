@@ -109,11 +109,11 @@ pub enum LoadError {
         expected: usize,
     },
     /// A bound on memory that the model does not fit in, layer by layer.
-    #[error("{space} bytes of memory are left for the model, expected at least {least}")]
+    #[error("{space} bytes of memory are allowed, expected at least {least}")]
     Memory {
         /// The least that would do.
         least: u64,
-        /// What the bound leaves.
+        /// The bound.
         space: u64,
     },
     /// The engine below failed.
@@ -214,9 +214,10 @@ impl LoadError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Checkpoint(error) => error.hint(),
-            Self::Memory { least, space } => {
-                let more = (least - space).div_ceil(1_000_000);
-                Some(format!("allow at least {more} MB more"))
+            Self::Memory { least, .. } => {
+                // What the process takes beside the model differs a little from run to run.
+                let megabytes = (least + least / 20).div_ceil(1_000_000);
+                Some(format!("`--max-memory {megabytes}MB` would do"))
             }
             Self::Gguf {
                 problem: GgufProblem::NotOneFile { .. },

@@ -166,8 +166,14 @@ fn load(
     let text = text()?;
     let taken = if device.is_cpu() { resident() } else { 0 };
     let space = memory.saturating_sub(taken);
-    let decoder = Decoder::load_within(config, source, device, space)?;
-    Ok((decoder, text))
+    match Decoder::load_within(config, source, device, space) {
+        Ok(decoder) => Ok((decoder, text)),
+        Err(LoadError::Memory { least, .. }) => Err(LoadError::Memory {
+            least: least + taken,
+            space: memory,
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 fn folder_text(checkpoint: &Arc<Checkpoint>) -> Result<Text, CheckpointError> {

@@ -23,8 +23,11 @@ pub(crate) enum Read {
 /// Tokens, and what is read off them.
 pub(crate) type Row = (Vec<u32>, Read);
 
+/// Tokens and their log-probabilities.
+pub(crate) type Logprobs = Vec<(u32, f64)>;
+
 /// What each row asks for. What rows begin with alike is computed once in a batch.
-pub(crate) fn read(decoder: &Decoder, rows: &[Row]) -> Vec<Outcome<Vec<(u32, f64)>>> {
+pub(crate) fn read(decoder: &Decoder, rows: &[Row]) -> Vec<Outcome<Logprobs>> {
     let mut results: Vec<_> = rows.iter().map(|_| Err(short())).collect();
     in_batches(
         decoder,
@@ -45,10 +48,7 @@ fn fed((ids, read): &Row) -> &[u32] {
     }
 }
 
-fn read_batch(
-    decoder: &Decoder,
-    batch: &[&Row],
-) -> Result<Vec<Outcome<Vec<(u32, f64)>>>, LoadError> {
+fn read_batch(decoder: &Decoder, batch: &[&Row]) -> Result<Vec<Outcome<Logprobs>>, LoadError> {
     let ids: Vec<&[u32]> = batch.iter().map(|row| fed(row)).collect();
     let (mut reads, mut targets, mut nexts) = (Vec::new(), Vec::new(), Vec::new());
     for (ids, read) in batch {
@@ -94,7 +94,7 @@ fn read_batch(
 }
 
 /// What `read` asks for of the logits after token `at`.
-fn next(at: usize, read: &Read, logits: &[f32]) -> Outcome<Vec<(u32, f64)>> {
+fn next(at: usize, read: &Read, logits: &[f32]) -> Outcome<Logprobs> {
     all_finite(logits, at)?;
     let total = log_sum_exp(logits);
     let ids = match read {

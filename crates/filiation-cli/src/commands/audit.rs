@@ -11,6 +11,7 @@ use crate::failure::Usage;
 use crate::models::Local;
 use crate::output;
 use crate::progress::Shown;
+use crate::size::Size;
 
 /// Audits a suspect. The same command again goes on where it stopped; on a finished run it
 /// prints the report again.
@@ -44,6 +45,10 @@ pub(crate) struct Audit {
     /// Where to compute: `cpu`, `cuda`, `cuda:N`, `metal`.
     #[arg(long, env = "FILIATION_DEVICE", default_value = "cpu")]
     device: DeviceChoice,
+    /// Most memory that a model may take, such as `2GB`: of this process, or of the GPU. A larger
+    /// model is computed one layer after the other, slower and with the same results.
+    #[arg(long, env = "FILIATION_MAX_MEMORY", value_name = "SIZE")]
+    max_memory: Option<Size>,
     /// Seed of every random choice.
     #[arg(long)]
     seed: Option<u64>,
@@ -71,7 +76,7 @@ impl Audit {
             Some(root) => root.clone(),
             None => Path::new("runs").join(&case.name),
         };
-        let provider = Local::on(self.device);
+        let provider = Local::on(self.device, self.max_memory);
         let all = case.probes.is_empty();
         let run = Run::begin(&root, case, &folder, &provider)?;
         for name in NAMES.iter().filter(|_| all) {
