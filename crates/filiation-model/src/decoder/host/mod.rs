@@ -93,7 +93,9 @@ impl Backend for Host {
     type Kept = Kept;
 
     fn matrix(&self, view: MatrixView) -> Outcome<Arc<Packed>> {
-        Ok(Arc::new(Packed::new(&view)))
+        let packed = Packed::new(&view);
+        view.data.release();
+        Ok(Arc::new(packed))
     }
 
     fn vector(&self, values: Vec<f32>) -> Outcome<Vec<f32>> {

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Threads;
+use super::{Threads, kernels};
 use crate::source::Elements;
 pub(super) use packed::Packed;
 pub(super) use tile::Isa;
@@ -108,7 +108,12 @@ impl<'a> Panels<'a> {
         let range = self.range(slice);
         match self.values {
             Elements::F32(values) => &values[range],
-            Elements::BF16(_) | Elements::F16(_) => {
+            Elements::BF16(values) => {
+                let scratch = &mut scratch[..range.len()];
+                kernels::widen(&values[range], scratch);
+                scratch
+            }
+            Elements::F16(_) => {
                 let scratch = &mut scratch[..range.len()];
                 self.values.widen(range.start, scratch);
                 scratch
