@@ -16,6 +16,7 @@ use crate::LoadError;
 use crate::source::WeightSource;
 use backend::Outcome;
 use device::OnDevice;
+pub use host::Product;
 use host::{Host, Threads};
 use network::{KeptRow, Network};
 

@@ -9,6 +9,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod measured;
 mod packed;
 mod portable;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use rayon::prelude::*;
 
 use super::{Threads, kernels};
 use crate::source::Elements;
+pub use measured::Product;
 pub(super) use packed::Packed;
 pub(super) use tile::Isa;
 use tile::Tile;
