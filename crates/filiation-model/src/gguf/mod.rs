@@ -173,6 +173,27 @@ impl Gguf {
         self.header.tensors.values().map(elements).sum()
     }
 
+    /// Lets the pages of a tensor go until they are read again.
+    fn release(&self, info: &TensorInfo) {
+        #[cfg(unix)]
+        {
+            #[expect(
+                unsafe_code,
+                reason = "the map is read-only and of a file: what is dropped would be read again"
+            )]
+            // SAFETY: as above; the contract is that of the map.
+            let advised = unsafe {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                self.map
+                    .unchecked_advise_range(advice, info.start, info.bytes)
+            };
+            // Only memory is at stake.
+            drop(advised);
+        }
+        #[cfg(not(unix))]
+        let _ = info;
+    }
+
     fn metadata(&self) -> Result<Metadata<'_>, LoadError> {
         Metadata::new(&self.header).map_err(|problem| self.problem(problem))
     }
@@ -218,6 +239,7 @@ impl WeightSource for Gguf {
         let (stored, change) = self.names.get(name).ok_or_else(missing)?;
         let info = self.header.tensors.get(stored).ok_or_else(missing)?;
         let values = dequantise(&self.map, info)?;
+        self.release(info);
         if let Some(index) = values.iter().position(|v| !v.is_finite()) {
             return Err(self.problem(GgufProblem::NotFinite {
                 name: stored.clone(),
