@@ -34,8 +34,10 @@ const LOGITS: usize = 1 << 23;
 
 /// A decoder with its weights, on the processor or on a device.
 ///
-/// On the processor weights stay where and as they are stored (f32, bf16, f16); the arithmetic is
-/// f32 everywhere. A sequence is never padded: what it gives does not depend on the others.
+/// On the processor weights are laid out anew, once, in the precision that they are stored in (f32,
+/// bf16, f16), and the file's pages let go; the arithmetic is f32 everywhere. A sequence is never
+/// padded: what it gives does not depend on the others, on the number of threads or on the
+/// processor's instructions.
 pub struct Decoder {
     config: ModelConfig,
     inner: Inner,
@@ -173,8 +175,8 @@ impl Decoder {
         }
     }
 
-    /// Log-probability, nats, of `targets[i]` under the logits of row i of `states`. Logits are made
-    /// a few rows at a time.
+    /// Log-probability, nats, of `targets[i]` under the logits of row i of `states`. Few logits are
+    /// held at once.
     ///
     /// # Errors
     /// [`LoadError::TokenId`] for a target outside the vocabulary, [`LoadError::Engine`] where

@@ -251,3 +251,134 @@ fn extend(panels: &mut Vec<f32>, past: usize, keys: Strided<'_>, count: usize, h
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: AttentionShape = AttentionShape {
+        heads: 6,
+        kv_heads: 2,
+        head_dim: 20,
+        scale: 0.3,
+        softcap: None,
+        window: None,
+    };
+
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+        (0..count).map(value).collect()
+    }
+
+    /// The definition, for one sequence without a past.
+    fn defined([q, k, v]: [&[f32]; 3], shape: &AttentionShape) -> Vec<f32> {
+        let hd = shape.head_dim;
+        let (width, kv_width) = (shape.heads * hd, shape.kv_heads * hd);
+        let group = shape.heads / shape.kv_heads;
+        let mut out = vec![0.0; q.len()];
+        for (at, (q, out)) in q.chunks(width).zip(out.chunks_mut(width)).enumerate() {
+            let seen = shape.first(at)..at + 1;
+            for (head, (q, out)) in q.chunks(hd).zip(out.chunks_mut(hd)).enumerate() {
+                let place = |key: usize| key * kv_width + head / group * hd;
+                let chain = |key: usize| {
+                    let pairs = q.iter().zip(&k[place(key)..][..hd]);
+                    pairs.fold(0.0_f32, |sum, (q, k)| q.mul_add(*k, sum))
+                };
+                let mut weights: Vec<f32> = seen.clone().map(chain).collect();
+                let cap = shape.softcap.map(|c| c as f32);
+                kernels::attention_weights(&mut weights, shape.scale as f32, cap);
+                for (j, out) in out.iter_mut().enumerate() {
+                    let pairs = seen.clone().zip(&weights);
+                    *out = pairs.fold(0.0_f32, |sum, (key, w)| w.mul_add(v[place(key) + j], sum));
+                }
+            }
+        }
+        out
+    }
+
+    /// The same by [`attend`], the tokens of each sequence taken as `cuts` say, with what is kept.
+    fn in_parts(qkv: [&[f32]; 3], cuts: &[usize], shape: &AttentionShape) -> Vec<f32> {
+        let hd = shape.head_dim;
+        let (width, kv_width) = (shape.heads * hd, shape.kv_heads * hd);
+        let mut kept = Kept::default();
+        let mut out = Vec::new();
+        let mut past = 0;
+        for &len in cuts {
+            let [q, k, v] = [width, kv_width, kv_width].map(|w| past * w..(past + len) * w);
+            let span = Span {
+                start: 0,
+                len,
+                past,
+            };
+            let mut mixed = vec![f32::NAN; len * width];
+            attend(
+                [&qkv[0][q], &qkv[1][k], &qkv[2][v]],
+                &[span],
+                Some(vec![&mut kept]),
+                shape,
+                &mut mixed,
+                Threads::All,
+            );
+            out.extend(mixed);
+            past += len;
+        }
+        out
+    }
+
+    fn shapes() -> impl Iterator<Item = AttentionShape> {
+        let windows = [None, Some(1), Some(7), Some(48), Some(70)];
+        windows.into_iter().flat_map(|window| {
+            [None, Some(0.5)].map(|softcap| AttentionShape {
+                softcap,
+                window,
+                ..SHAPE
+            })
+        })
+    }
+
+    #[test]
+    fn each_query_is_its_chains_however_the_tokens_come() {
+        const TOKENS: usize = 150;
+        for shape in shapes() {
+            let hd = shape.head_dim;
+            let q = values(TOKENS * shape.heads * hd, 1);
+            let k = values(TOKENS * shape.kv_heads * hd, 2);
+            let v = values(TOKENS * shape.kv_heads * hd, 3);
+            let qkv = [&q[..], &k[..], &v[..]];
+            let expected = defined(qkv, &shape);
+            for cuts in [vec![TOKENS], vec![1; TOKENS], vec![90, 1, 1, 2, 0, 56]] {
+                assert!(
+                    in_parts(qkv, &cuts, &shape) == expected,
+                    "{shape:?} {cuts:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_side_by_side_do_not_meet() {
+        let lengths = [3, 0, 65, 1, 49];
+        let total: usize = lengths.iter().sum();
+        let (width, kv_width) = (6 * 20, 2 * 20);
+        let q = values(total * width, 4);
+        let (k, v) = (values(total * kv_width, 5), values(total * kv_width, 6));
+        let mut start = 0;
+        let (mut spans, mut expected) = (Vec::new(), Vec::new());
+        for len in lengths {
+            spans.push(Span {
+                start,
+                len,
+                past: 0,
+            });
+            let at = |w: usize| start * w..(start + len) * w;
+            let parts = [&q[at(width)], &k[at(kv_width)], &v[at(kv_width)]];
+            expected.extend(defined(parts, &SHAPE));
+            start += len;
+        }
+        for threads in [Threads::One, Threads::All] {
+            let mut out = vec![f32::NAN; q.len()];
+            attend([&q, &k, &v], &spans, None, &SHAPE, &mut out, threads);
+            assert!(out == expected, "{threads:?}");
+        }
+    }
+}
