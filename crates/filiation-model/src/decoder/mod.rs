@@ -30,6 +30,7 @@ pub use cache::Cache;
 use cache::CacheInner;
 use crew::HostCrew;
 use device::OnDevice;
+pub use host::Product;
 use host::{Host, Threads};
 pub(crate) use host::{tempered, top};
 pub(crate) use layout::shared;
@@ -47,8 +48,10 @@ const SHARED: usize = 128;
 
 /// A decoder with its weights, on the processor or on a device.
 ///
-/// On the processor weights stay where and as they are stored (f32, bf16, f16); the arithmetic is
-/// f32 everywhere. A sequence is never padded: what it gives does not depend on the others.
+/// On the processor weights are laid out anew, once, in the precision that they are stored in (f32,
+/// bf16, f16), and the file's pages let go; the arithmetic is f32 everywhere. A sequence is never
+/// padded: what it gives does not depend on the others, on the number of threads or on the
+/// processor's instructions.
 pub struct Decoder {
     config: ModelConfig,
     inner: Inner,

@@ -160,3 +160,22 @@ fn refuses_weights_that_are_not_finite() {
         );
     }
 }
+
+#[test]
+fn what_was_released_reads_the_same() {
+    let folder = folder();
+    let found = open(&folder).expect("sound");
+    let names: Vec<String> = found.tensor_names().map(str::to_owned).collect();
+    for name in &names {
+        let before = found.tensor(name).expect("it is there").data.to_vec();
+        found.release(name);
+        assert_eq!(found.tensor(name).expect("it is there").data, before);
+    }
+    found.release("no such tensor");
+    let bytes = fs::read(folder.path().join("model.safetensors")).expect("it is there");
+    let file = &found.files()[1];
+    assert_eq!(
+        (&file.name[..], file.sha256),
+        ("model.safetensors", Digest::of(&bytes))
+    );
+}

@@ -95,7 +95,10 @@ fn columns<'a>(
     width: usize,
 ) -> [Strided<'a>; 2] {
     [part.keys, part.values].map(|all| Strided {
-        values: &all[part.rows.start * width..part.rows.end * width][head * hd..],
+        // Empty where there are no rows.
+        values: all[part.rows.start * width..part.rows.end * width]
+            .get(head * hd..)
+            .unwrap_or_default(),
         stride: width,
     })
 }
@@ -309,6 +312,170 @@ fn extend(panels: &mut Vec<f32>, past: usize, keys: Strided<'_>, count: usize, h
         let column = &mut panels[at / PANEL * PANEL * hd + at % PANEL..];
         for (place, x) in column.iter_mut().step_by(PANEL).zip(&key[..hd]) {
             *place = *x;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: AttentionShape = AttentionShape {
+        heads: 6,
+        kv_heads: 2,
+        head_dim: 20,
+        scale: 0.3,
+        softcap: None,
+        window: None,
+    };
+
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+        (0..count).map(value).collect()
+    }
+
+    /// The definition, for one sequence without a past.
+    fn defined([q, k, v]: [&[f32]; 3], shape: &AttentionShape) -> Vec<f32> {
+        let hd = shape.head_dim;
+        let (width, kv_width) = (shape.heads * hd, shape.kv_heads * hd);
+        let group = shape.heads / shape.kv_heads;
+        let mut out = vec![0.0; q.len()];
+        for (at, (q, out)) in q.chunks(width).zip(out.chunks_mut(width)).enumerate() {
+            let seen = shape.first(at)..at + 1;
+            for (head, (q, out)) in q.chunks(hd).zip(out.chunks_mut(hd)).enumerate() {
+                let place = |key: usize| key * kv_width + head / group * hd;
+                let chain = |key: usize| {
+                    let pairs = q.iter().zip(&k[place(key)..][..hd]);
+                    pairs.fold(0.0_f32, |sum, (q, k)| q.mul_add(*k, sum))
+                };
+                let mut weights: Vec<f32> = seen.clone().map(chain).collect();
+                let cap = shape.softcap.map(|c| c as f32);
+                kernels::attention_weights(&mut weights, shape.scale as f32, cap);
+                for (j, out) in out.iter_mut().enumerate() {
+                    let pairs = seen.clone().zip(&weights);
+                    *out = pairs.fold(0.0_f32, |sum, (key, w)| w.mul_add(v[place(key) + j], sum));
+                }
+            }
+        }
+        out
+    }
+
+    /// The same by [`attend`], the tokens of each sequence taken as `cuts` say, with what is kept.
+    fn in_parts(qkv: [&[f32]; 3], cuts: &[usize], shape: &AttentionShape) -> Vec<f32> {
+        let hd = shape.head_dim;
+        let (width, kv_width) = (shape.heads * hd, shape.kv_heads * hd);
+        let mut kept = Kept::default();
+        let mut out = Vec::new();
+        let mut past = 0;
+        for &len in cuts {
+            let [q, k, v] = [width, kv_width, kv_width].map(|w| past * w..(past + len) * w);
+            let [keys, values] = [qkv[1][k].to_vec(), qkv[2][v].to_vec()];
+            let new = KeyValues {
+                keys: &keys,
+                values: &values,
+                rows: 0..len,
+            };
+            kept.extend(&[new], 150, shape);
+            let run = Run {
+                queries: 0..len,
+                position: past,
+                seen: Seen::Kept(&kept),
+            };
+            let mut mixed = vec![f32::NAN; len * width];
+            attend(&qkv[0][q], &[run], shape, &mut mixed, Threads::All);
+            out.extend(mixed);
+            past += len;
+        }
+        out
+    }
+
+    fn shapes() -> impl Iterator<Item = AttentionShape> {
+        let windows = [None, Some(1), Some(7), Some(48), Some(70)];
+        windows.into_iter().flat_map(|window| {
+            [None, Some(0.5)].map(|softcap| AttentionShape {
+                softcap,
+                window,
+                ..SHAPE
+            })
+        })
+    }
+
+    #[test]
+    fn each_query_is_its_chains_however_the_tokens_come() {
+        const TOKENS: usize = 150;
+        for shape in shapes() {
+            let hd = shape.head_dim;
+            let q = values(TOKENS * shape.heads * hd, 1);
+            let k = values(TOKENS * shape.kv_heads * hd, 2);
+            let v = values(TOKENS * shape.kv_heads * hd, 3);
+            let qkv = [&q[..], &k[..], &v[..]];
+            let expected = defined(qkv, &shape);
+            for cuts in [vec![TOKENS], vec![1; TOKENS], vec![90, 1, 1, 2, 0, 56]] {
+                assert!(
+                    in_parts(qkv, &cuts, &shape) == expected,
+                    "{shape:?} {cuts:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_side_by_side_do_not_meet() {
+        let lengths = [3, 0, 65, 1, 49];
+        let total: usize = lengths.iter().sum();
+        let (width, kv_width) = (6 * 20, 2 * 20);
+        let q = values(total * width, 4);
+        let (k, v) = (values(total * kv_width, 5), values(total * kv_width, 6));
+        let mut start = 0;
+        let (mut runs, mut expected) = (Vec::new(), Vec::new());
+        for len in lengths {
+            let part = KeyValues {
+                keys: &k,
+                values: &v,
+                rows: start..start + len,
+            };
+            runs.push(Run {
+                queries: start..start + len,
+                position: 0,
+                seen: Seen::Packed(vec![part]),
+            });
+            let at = |w: usize| start * w..(start + len) * w;
+            let parts = [&q[at(width)], &k[at(kv_width)], &v[at(kv_width)]];
+            expected.extend(defined(parts, &SHAPE));
+            start += len;
+        }
+        for threads in [Threads::One, Threads::All] {
+            let mut out = vec![f32::NAN; q.len()];
+            attend(&q, &runs, &SHAPE, &mut out, threads);
+            assert!(out == expected, "{threads:?}");
+        }
+    }
+    #[test]
+    fn keys_of_several_parts_are_one_sequence() {
+        const TOKENS: usize = 130;
+        for shape in shapes() {
+            let (width, kv_width) = (shape.query_width(), shape.key_width());
+            let q = values(TOKENS * width, 7);
+            let (k, v) = (values(TOKENS * kv_width, 8), values(TOKENS * kv_width, 9));
+            let expected = defined([&q, &k, &v], &shape);
+            for (cut, from, to) in [(50, 50, TOKENS), (1, 3, 4), (100, 100, 101), (60, 20, 90)] {
+                // The first part lies behind the second, and that goes on beyond the queries.
+                let swapped = |x: &[f32]| [&x[cut * kv_width..], &x[..cut * kv_width]].concat();
+                let (k, v) = (swapped(&k), swapped(&v));
+                let part = |rows| KeyValues {
+                    keys: &k,
+                    values: &v,
+                    rows,
+                };
+                let run = Run {
+                    queries: from..to,
+                    position: from,
+                    seen: Seen::Packed(vec![part(TOKENS - cut..TOKENS), part(0..TOKENS - cut)]),
+                };
+                let mut out = vec![f32::NAN; (to - from) * width];
+                attend(&q, &[run], &shape, &mut out, Threads::One);
+                assert!(out == expected[from * width..to * width], "{shape:?} {cut}");
+            }
         }
     }
 }

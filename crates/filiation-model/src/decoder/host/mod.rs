@@ -20,6 +20,7 @@ use super::view::MatrixView;
 use attention::Kept;
 use head::Scored;
 pub(super) use head::{PART, Share};
+pub use product::Product;
 use product::{Packed, Rows, product};
 
 /// Whether one operation may use every thread, or others run beside it.

@@ -26,6 +26,10 @@ pub(super) struct Tile<'a> {
     /// Whether the chains go on from what is in the output.
     pub(super) resume: bool,
     /// What is read next, to be brought near meanwhile.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only the kernel for AVX-512 brings it near")
+    )]
     pub(super) ahead: &'a [u8],
 }
 
