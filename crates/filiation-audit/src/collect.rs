@@ -1,12 +1,18 @@
-use filiation_core::{Answer, Model, ModelError, Party, Request, Role};
+use filiation_core::{Answer, Model, ModelError, Party, Request, Role, Want};
 
 use crate::plan::{Plan, Transcripts, teachers};
 use crate::transcript::Transcript;
 use crate::{AuditError, BoxError, Progress, Provider, Seat};
 
-/// Requests put to a model before their answers are written. Part of how answers come about, so
-/// the same on every machine.
-const BATCH: usize = 32;
+/// Requests put to a model before their answers are written: what a kill may cost. A model shares
+/// work between them, and one that does not fit in memory is read once for all. Part of how answers
+/// come about, so the same on every machine.
+const fn batch(first: &Request) -> usize {
+    match first.want {
+        Want::Generate { .. } => 128,
+        _ => 256,
+    }
+}
 
 /// What collecting works on.
 pub(crate) struct Collector<'a> {
@@ -54,7 +60,7 @@ impl Collector<'_> {
         // Batches hold one kind of question and begin at fixed places, wherever a run stopped.
         let batches: Vec<&[Request]> = requests
             .chunk_by(|a, b| a.want.kind() == b.want.kind())
-            .flat_map(|alike| alike.chunks(BATCH))
+            .flat_map(|alike| alike.chunks(batch(&alike[0])))
             .collect();
         for batch in &batches {
             transcript.keep_whole_batch(batch)?;

@@ -6,6 +6,7 @@ mod cache;
 mod crew;
 mod device;
 mod host;
+mod layers;
 mod layout;
 mod load;
 mod network;
