@@ -251,17 +251,34 @@ widest! {
 widest! {
     /// Backward of [`gate`]: `gates` ← its gradient; `out`, the gradient of the output, ← the output.
     fn gate_back(gates: &mut [f32], width: usize, out: &mut [f32]) {
-        for (row, out) in gates.chunks_exact_mut(2 * width).zip(out.chunks_exact_mut(width)) {
+        let rows = gates.chunks_exact_mut(2 * width);
+        for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
             let (gate, up) = row.split_at_mut(width);
-            for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-                let sigmoid = 1.0 / (1.0 + exp(-*g));
-                let silu = *g * sigmoid;
-                let by = *out;
-                *out = silu * *u;
-                *g = by * *u * sigmoid * (1.0 + *g - silu);
-                *u = by * silu;
+            let (gates, gate_rest) = gate.as_chunks_mut::<LANES>();
+            let (ups, up_rest) = up.as_chunks_mut::<LANES>();
+            let (outs, out_rest) = out.as_chunks_mut::<LANES>();
+            for ((gate, up), out) in gates.iter_mut().zip(ups).zip(outs) {
+                gate_back_lanes(gate, up, out);
+            }
+            let rest = gate_rest.iter_mut().zip(up_rest).zip(out_rest);
+            for ((gate, up), out) in rest {
+                let [gate, up, out] = [gate, up, out].map(std::array::from_mut);
+                gate_back_lanes(gate, up, out);
             }
         }
+    }
+}
+
+// In lanes: over slices that are all written the compiler gives up on wide instructions.
+#[inline(always)]
+fn gate_back_lanes<const N: usize>(gate: &mut [f32; N], up: &mut [f32; N], out: &mut [f32; N]) {
+    for i in 0..N {
+        let (g, u, by) = (gate[i], up[i], out[i]);
+        let sigmoid = 1.0 / (1.0 + exp(-g));
+        let silu = g * sigmoid;
+        out[i] = silu * u;
+        gate[i] = by * u * sigmoid * (1.0 + g - silu);
+        up[i] = by * silu;
     }
 }
 
