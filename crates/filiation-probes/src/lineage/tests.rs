@@ -4,11 +4,9 @@ use filiation_core::{
     Answer, ModelError, Observations, Party, Probe, Reason, RequestId, Role, Statistic,
     WeightRelation,
 };
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 
 use super::relate::shared_neurons;
-use super::synthetic::{Model, normal, opened};
+use super::synthetic::{Model, opened};
 use super::weight_lineage::finding;
 use super::{WeightLineage, relate};
 
