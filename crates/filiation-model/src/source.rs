@@ -1,8 +1,9 @@
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use filiation_checkpoint::{Checkpoint, Dtype};
-use half::slice::HalfBitsSliceExt;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
 use crate::LoadError;
@@ -47,7 +48,16 @@ pub(crate) enum Elements<'a> {
     F16(&'a [f16]),
 }
 
-impl Elements<'_> {
+impl<'a> Elements<'a> {
+    /// The bytes of the elements in `range`.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &'a [u8] {
+        match self {
+            Self::F32(x) => bytemuck::cast_slice(&x[range]),
+            Self::BF16(x) => bytemuck::cast_slice(x[range].reinterpret_cast()),
+            Self::F16(x) => bytemuck::cast_slice(x[range].reinterpret_cast()),
+        }
+    }
+
     pub(crate) const fn len(&self) -> usize {
         match self {
             Self::F32(x) => x.len(),
@@ -66,7 +76,7 @@ impl Elements<'_> {
                     *out = f32::from_bits(u32::from(x.to_bits()) << 16);
                 }
             }
-            Self::F16(x) => half::slice::HalfFloatSliceExt::convert_to_f32_slice(&x[range], out),
+            Self::F16(x) => x[range].convert_to_f32_slice(out),
         }
     }
 

@@ -190,7 +190,7 @@ impl Decoder {
                     let expected = format!("{rows} rows of states, {} targets", targets.len());
                     return Err(candle_core::Error::Msg(expected).into());
                 }
-                host_logprobs(network, &self.config, &states, targets)
+                host_logprobs(network, &states, targets)
             }
         }
     }
@@ -367,28 +367,7 @@ fn logit_rows(vocabulary: usize) -> usize {
     (LOGITS / vocabulary).clamp(16, 256)
 }
 
-fn host_logprobs(
-    network: &Network<Host>,
-    config: &ModelConfig,
-    states: &[f32],
-    targets: &[u32],
-) -> Outcome<Vec<f64>> {
-    let width = config.width;
-    let rows = targets.len().div_ceil(rayon::current_num_threads());
-    let rows = rows.clamp(1, logit_rows(config.vocabulary));
-    let chunks = targets
-        .par_chunks(rows)
-        .zip(states.par_chunks(rows * width));
-    let done = chunks
-        .map_init(
-            || Host::new(Threads::One),
-            |on, (targets, states)| {
-                let logits = network.logits(on, &states.to_vec())?;
-                let scored = host::logprobs(&logits, targets);
-                backend::Backend::recycle(on, logits);
-                Ok::<_, LoadError>(scored)
-            },
-        )
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(done.concat())
+fn host_logprobs(network: &Network<Host>, states: &[f32], targets: &[u32]) -> Outcome<Vec<f64>> {
+    let on = Host::new(Threads::All);
+    Ok(on.logprobs(states, targets, &network.head, network.logit_softcap))
 }

@@ -130,20 +130,6 @@ fn largest(x: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let (ys, y_rest) = y.as_chunks::<LANES>();
-    for (x, y) in xs.iter().zip(ys) {
-        for i in 0..LANES {
-            lanes[i] = x[i].mul_add(y[i], lanes[i]);
-        }
-    }
-    let rest: f32 = x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum();
-    lanes.iter().sum::<f32>() + rest
-}
-
-#[inline(always)]
 fn apply(gate: &mut [f32], up: Option<&[f32]>, f: impl Fn(f32) -> f32) {
     match up {
         None => gate.iter_mut().for_each(|g| *g = f(*g)),
@@ -217,62 +203,27 @@ widest! {
     }
 }
 
-#[inline(always)]
-fn weights(scores: &mut [f32], scale: f32, cap: Option<f32>) {
-    match cap {
-        None => scores.iter_mut().for_each(|s| *s *= scale),
-        Some(cap) => scores
-            .iter_mut()
-            .for_each(|s| *s = cap * tanh(*s * scale / cap)),
-    }
-    let top = largest(scores);
-    scores.iter_mut().for_each(|s| *s = exp(*s - top));
-    let scale = 1.0 / sum_of(scores, |s| s);
-    scores.iter_mut().for_each(|s| *s *= scale);
-}
-
 widest! {
     /// Scores ← softmax(cap(scores·scale)).
     fn attention_weights(scores: &mut [f32], scale: f32, cap: Option<f32>) {
-        weights(scores, scale, cap);
+        match cap {
+            None => scores.iter_mut().for_each(|s| *s *= scale),
+            Some(cap) => scores
+                .iter_mut()
+                .for_each(|s| *s = cap * tanh(*s * scale / cap)),
+        }
+        let top = largest(scores);
+        scores.iter_mut().for_each(|s| *s = exp(*s - top));
+        let scale = 1.0 / sum_of(scores, |s| s);
+        scores.iter_mut().for_each(|s| *s *= scale);
     }
 }
 
 widest! {
-    /// One query head over keys and values whose rows are `stride` apart: out ← Σ weight·value.
-    fn attend_one(
-        query: &[f32],
-        kept: (&[f32], &[f32]),
-        stride: usize,
-        scores: &mut [f32],
-        rule: (f32, Option<f32>),
-        out: &mut [f32],
-    ) {
-        let width = query.len();
-        for (score, key) in scores.iter_mut().zip(kept.0.chunks(stride)) {
-            *score = dot(query, &key[..width]);
-        }
-        weights(scores, rule.0, rule.1);
-        out.fill(0.0);
-        for (weight, value) in scores.iter().zip(kept.1.chunks(stride)) {
-            for (out, v) in out.iter_mut().zip(&value[..width]) {
-                *out = weight.mul_add(*v, *out);
-            }
-        }
-    }
-}
-
-widest! {
-    /// Log-probability, nats, of `target` under logits.
-    fn logprob(logits: &[f32], target: usize) -> f64 {
+    /// The largest logit, and the sum of e^(logit − largest).
+    fn top_and_sum(logits: &[f32]) -> (f32, f32) {
         let top = largest(logits);
-        // Short runs in f32, their sums in f64. A loop: `map` and `sum` are not always inlined,
-        // and what is not inlined is not vectorised.
-        let mut sum = 0.0_f64;
-        for run in logits.chunks(1024) {
-            sum += f64::from(sum_of(run, |x| exp(x - top)));
-        }
-        f64::from(logits[target]) - f64::from(top) - sum.ln()
+        (top, sum_of(logits, |x| exp(x - top)))
     }
 }
 
@@ -325,31 +276,5 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn a_logprob_is_the_log_of_a_share() {
-        let logits: Vec<f32> = (0..3000).map(|i| (i % 37) as f32 - 500.0).collect();
-        let total: f64 = logits.iter().map(|x| f64::from(*x + 500.0).exp()).sum();
-        let found = logprob(&logits, 36);
-        assert!((found - (36.0 - total.ln())).abs() < 1e-6, "{found}");
-    }
-
-    #[test]
-    fn a_single_query_is_a_softmax_average() {
-        let keys = [1.0, 0.0, 9.0, 0.0, 1.0, 9.0];
-        let values = [2.0, 0.0, 9.0, 0.0, 4.0, 9.0];
-        let (mut scores, mut out) = ([0.0; 2], [0.0; 2]);
-        let rule = (0.5, None);
-        attend_one(
-            &[2.0, 0.0],
-            (&keys, &values),
-            3,
-            &mut scores,
-            rule,
-            &mut out,
-        );
-        let share = 1.0_f32.exp() / (1.0_f32.exp() + 1.0);
-        assert!((out[0] - 2.0 * share).abs() < 1e-6 && (out[1] - 4.0 * (1.0 - share)).abs() < 1e-6);
     }
 }

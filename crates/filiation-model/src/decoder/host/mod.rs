@@ -1,10 +1,14 @@
-//! The processor: plain slices, weights read where they lie, matrix products by gemm.
+//! The processor: plain slices, weights packed once for the products they are in.
+//!
+//! No result depends on the other rows, on the number of threads or on the processor's instructions.
 
 mod attention;
+mod head;
 mod kernels;
 mod product;
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use filiation_checkpoint::config::Activation;
 use rayon::prelude::*;
@@ -12,12 +16,9 @@ use rayon::prelude::*;
 use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome, Span};
 use super::rotary::Rotary;
 use super::view::MatrixView;
-use crate::source::Elements;
-use attention::Sequence;
-use product::{Strided, multiply};
-
-/// Outputs of a 16-bit matrix that are widened at once.
-const PANEL: usize = 256;
+use attention::Kept;
+use head::Scored;
+use product::{Packed, Rows, product};
 
 /// Whether one operation may use every thread, or others run beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,14 +31,6 @@ pub(super) enum Threads {
 pub(super) struct Host {
     threads: Threads,
     pool: RefCell<Vec<Vec<f32>>>,
-    scores: RefCell<Vec<f32>>,
-}
-
-/// Keys and values of one layer of one sequence, (tokens, kv_heads · head_dim).
-#[derive(Default)]
-pub(super) struct Kept {
-    keys: Vec<f32>,
-    values: Vec<f32>,
 }
 
 impl Host {
@@ -45,7 +38,6 @@ impl Host {
         Self {
             threads,
             pool: RefCell::new(Vec::new()),
-            scores: RefCell::new(Vec::new()),
         }
     }
 
@@ -76,129 +68,63 @@ impl Host {
         }
     }
 
-    /// out ← out + x·Wᵀ for the whole of a 16-bit matrix, a panel at a time.
-    fn panels(&self, x: &[f32], view: &MatrixView, out: &mut [f32]) {
-        let (inputs, outputs) = (view.inputs, view.outputs);
-        let rows = x.len() / inputs;
-        let mut panel = self.take(PANEL.min(outputs) * inputs);
-        for start in (0..outputs).step_by(PANEL) {
-            let count = PANEL.min(outputs - start);
-            let panel = &mut panel[..count * inputs];
-            let (row, column) = self.widen(view, start, count, panel);
-            multiply(
-                [rows, count, inputs],
-                Strided::new(&mut *out, start, outputs, 1),
-                Strided::new(x, 0, inputs, 1),
-                Strided::new(&*panel, 0, row, column),
-                true,
-                self.threads,
-            );
-        }
-        self.recycle(panel);
-    }
-
-    /// Fills `panel` with outputs `start..start + count`; how far apart inputs and outputs then lie.
-    fn widen(
+    /// Log-probability, nats, of `targets[i]` under the logits of row i of `states`.
+    pub(super) fn logprobs(
         &self,
-        view: &MatrixView,
-        start: usize,
-        count: usize,
-        panel: &mut [f32],
-    ) -> (usize, usize) {
-        let elements = view.data.elements();
-        let offset = view.offset + start * view.out_stride;
-        if view.in_stride == 1 {
-            self.each(panel, view.inputs, |o, row| {
-                elements.widen(offset + o * view.out_stride, row);
-            });
-            (1, view.inputs)
-        } else {
-            self.each(panel, count, |i, row| {
-                elements.widen_strided(offset + i * view.in_stride, view.out_stride, row);
-            });
-            (count, 1)
-        }
+        states: &[f32],
+        targets: &[u32],
+        head: &Linear<Self>,
+        softcap: Option<f64>,
+    ) -> Vec<f64> {
+        let scored = Scored {
+            states,
+            targets,
+            head: &head.weight,
+            softcap: softcap.map(|cap| cap as f32),
+        };
+        scored.logprobs(self.threads)
     }
-}
-
-/// Rows from which `gemm` takes its general path for every panel of `outputs` columns. Its paths for
-/// one row, and for products of up to 256 elements, round otherwise, and what a row gives may not
-/// depend on how many others there are.
-fn least_rows(outputs: usize) -> usize {
-    let narrowest = match outputs % PANEL {
-        0 => PANEL,
-        rest => rest,
-    };
-    (256 / narrowest + 1).max(2)
-}
-
-/// Log-probability of one target a row of logits.
-pub(super) fn logprobs(logits: &[f32], targets: &[u32]) -> Vec<f64> {
-    let vocabulary = logits.len() / targets.len().max(1);
-    targets
-        .iter()
-        .zip(logits.chunks_exact(vocabulary.max(1)))
-        .map(|(target, row)| kernels::logprob(row, *target as usize))
-        .collect()
 }
 
 impl Backend for Host {
     type Buffer = Vec<f32>;
-    type Matrix = MatrixView;
+    type Matrix = Arc<Packed>;
     type Vector = Vec<f32>;
     type Kept = Kept;
 
-    fn matrix(&self, view: MatrixView) -> Outcome<MatrixView> {
-        Ok(view)
+    fn matrix(&self, view: MatrixView) -> Outcome<Arc<Packed>> {
+        Ok(Arc::new(Packed::new(&view)))
     }
 
     fn vector(&self, values: Vec<f32>) -> Outcome<Vec<f32>> {
         Ok(values)
     }
 
-    fn gather(&self, table: &MatrixView, ids: &[u32], scale: f64) -> Outcome<Vec<f32>> {
-        let mut out = self.take(ids.len() * table.inputs);
-        let elements = table.data.elements();
-        for (row, id) in out.chunks_exact_mut(table.inputs).zip(ids) {
-            let start = table.offset + *id as usize * table.out_stride;
-            elements.widen_strided(start, table.in_stride, row);
+    fn gather(&self, table: &Arc<Packed>, ids: &[u32], scale: f64) -> Outcome<Vec<f32>> {
+        let mut out = self.take(ids.len() * table.inputs());
+        self.each(&mut out, table.inputs(), |i, row| {
+            table.output(ids[i] as usize, row);
             if scale != 1.0 {
                 row.iter_mut().for_each(|x| *x *= scale as f32);
             }
-        }
+        });
         Ok(out)
     }
 
     fn linear(&self, x: &Vec<f32>, map: &Linear<Self>) -> Outcome<Vec<f32>> {
-        let view = &map.weight;
-        let rows = x.len() / view.inputs;
-        let least = least_rows(view.outputs);
-        if rows < least {
-            let mut padded = x.clone();
-            padded.resize(least * view.inputs, 0.0);
-            let mut out = self.linear(&padded, map)?;
-            out.truncate(rows * view.outputs);
-            return Ok(out);
+        let (inputs, outputs) = (map.weight.inputs(), map.weight.outputs());
+        let count = x.len() / inputs;
+        let mut out = self.take(count * outputs);
+        if let Some(bias) = &map.bias {
+            self.each(&mut out, outputs, |_, row| row.copy_from_slice(bias));
         }
-        let mut out = self.take(rows * view.outputs);
-        let elements = view.data.elements();
-        let narrow = !matches!(elements, Elements::F32(_));
-        match &map.bias {
-            Some(bias) => self.each(&mut out, view.outputs, |_, row| row.copy_from_slice(bias)),
-            None if narrow => out.fill(0.0),
-            None => {}
-        }
-        match elements {
-            Elements::F32(weight) => multiply(
-                [rows, view.outputs, view.inputs],
-                Strided::new(&mut out, 0, view.outputs, 1),
-                Strided::new(x, 0, view.inputs, 1),
-                Strided::new(weight, view.offset, view.in_stride, view.out_stride),
-                map.bias.is_some(),
-                self.threads,
-            ),
-            Elements::BF16(_) | Elements::F16(_) => self.panels(x, view, &mut out),
-        }
+        let rows = Rows {
+            values: x,
+            stride: inputs,
+            count,
+        };
+        let resume = map.bias.is_some();
+        product(rows, map.weight.panels(), resume, &mut out, self.threads);
         Ok(out)
     }
 
@@ -248,35 +174,7 @@ impl Backend for Host {
         shape: &AttentionShape,
     ) -> Outcome<Vec<f32>> {
         let mut out = self.take(q.len());
-        let mut scores = self.scores.borrow_mut();
-        let (qw, kw) = (
-            shape.heads * shape.head_dim,
-            shape.kv_heads * shape.head_dim,
-        );
-        let mut kept = kept.map(Vec::into_iter);
-        for span in spans {
-            let kept = kept.as_mut().and_then(Iterator::next);
-            if span.len == 0 {
-                continue;
-            }
-            let new = span.start * kw..(span.start + span.len) * kw;
-            let (keys, values) = match kept {
-                None => (&k[new.clone()], &v[new]),
-                Some(kept) => {
-                    kept.keys.extend_from_slice(&k[new.clone()]);
-                    kept.values.extend_from_slice(&v[new]);
-                    (&kept.keys[..], &kept.values[..])
-                }
-            };
-            let queries = span.start * qw..(span.start + span.len) * qw;
-            Sequence {
-                queries: &q[queries.clone()],
-                keys,
-                values,
-                shape,
-            }
-            .attend(&mut out[queries], &mut scores, self.threads);
-        }
+        attention::attend([q, k, v], spans, kept, shape, &mut out, self.threads);
         Ok(out)
     }
 
@@ -295,7 +193,10 @@ impl Backend for Host {
     }
 
     fn add(&self, mut x: Vec<f32>, y: &Vec<f32>) -> Outcome<Vec<f32>> {
-        kernels::add(&mut x, y);
+        const RUN: usize = 4096;
+        self.each(&mut x, RUN, |i, x| {
+            kernels::add(x, &y[i * RUN..][..x.len()]);
+        });
         Ok(x)
     }
 
