@@ -7,7 +7,7 @@ use filiation_core::{
 
 use crate::decoder::Decoder;
 use crate::generate::{Wanted, completions};
-use crate::rows::{Next, Outcome, hidden_states, nexts, scores};
+use crate::rows::{Outcome, Read, Row, hidden_states, read};
 use crate::text::Text;
 
 /// How one request will be answered; numbers are places in the lists of rows.
@@ -34,8 +34,7 @@ enum Part {
 pub(crate) struct Plan {
     jobs: Vec<Job>,
     generate: Vec<Wanted>,
-    score: Vec<(Vec<u32>, usize)>,
-    next: Vec<(Vec<u32>, Next)>,
+    read: Vec<Row>,
     hidden: Vec<(Vec<u32>, Vec<u32>)>,
 }
 
@@ -71,16 +70,16 @@ impl Plan {
                 if joint.spans.is_empty() {
                     return Ok(Job::Empty);
                 }
-                self.score.push((joint.ids, joint.first));
+                self.read.push((joint.ids, Read::From(joint.first)));
                 Ok(Job::Score {
-                    row: self.score.len() - 1,
+                    row: self.read.len() - 1,
                     spans: joint.spans,
                 })
             }
             Want::TopK { prompt, k } => {
-                self.next
-                    .push((text.prompt(prompt)?, Next::Best(*k as usize)));
-                Ok(Job::TopK(self.next.len() - 1))
+                self.read
+                    .push((text.prompt(prompt)?, Read::Best(*k as usize)));
+                Ok(Job::TopK(self.read.len() - 1))
             }
             Want::Choice { prompt, options } => self.choice(text, prompt, options),
             Want::Hidden { text: read, layers } => {
@@ -103,20 +102,25 @@ impl Plan {
             .iter()
             .map(|option| text.option(prompt, &before, option))
             .collect::<Outcome<Vec<_>>>()?;
-        let mut single = Vec::new();
-        let mut parts = Vec::with_capacity(tails.len());
-        for tail in tails {
-            if let [token] = tail[..] {
-                parts.push(Part::Next(self.next.len(), single.len()));
-                single.push(token);
-            } else {
-                parts.push(Part::Row(self.score.len()));
-                self.score
-                    .push(([&before[..], &tail].concat(), before.len()));
-            }
-        }
+        let single: Vec<u32> = tails
+            .iter()
+            .filter_map(|tail| <[u32; 1]>::try_from(&tail[..]).ok())
+            .map(|[token]| token)
+            .collect();
+        let after = self.read.len();
         if !single.is_empty() {
-            self.next.push((before, Next::Of(single)));
+            self.read.push((before.clone(), Read::Of(single)));
+        }
+        let mut parts = Vec::with_capacity(tails.len());
+        let mut places = 0..;
+        for tail in tails {
+            if tail.len() == 1 {
+                parts.extend(places.next().map(|place| Part::Next(after, place)));
+            } else {
+                parts.push(Part::Row(self.read.len()));
+                let ids = [&before[..], &tail].concat();
+                self.read.push((ids, Read::From(before.len())));
+            }
         }
         Ok(Job::Choice(parts))
     }
@@ -130,10 +134,8 @@ impl Plan {
         let done = Done {
             text,
             completions: completions(decoder, text, ends, &self.generate),
-            scores: scores(decoder, &self.score),
-            nexts: nexts(decoder, &self.next),
+            read: read(decoder, &self.read),
             hidden: hidden_states(decoder, &self.hidden),
-            rows: self.score,
         };
         self.jobs.into_iter().map(|job| done.answer(job)).collect()
     }
@@ -143,10 +145,8 @@ impl Plan {
 struct Done<'a> {
     text: &'a Text,
     completions: Vec<Outcome<filiation_core::Completion>>,
-    scores: Vec<Outcome<Vec<f64>>>,
-    nexts: Vec<Outcome<Vec<(u32, f64)>>>,
+    read: Vec<Outcome<Vec<(u32, f64)>>>,
     hidden: Vec<Outcome<Vec<Vec<f32>>>>,
-    rows: Vec<(Vec<u32>, usize)>,
 }
 
 impl Done<'_> {
@@ -155,13 +155,12 @@ impl Done<'_> {
             Job::Failed(error) => Err(error),
             Job::Generate(row) => self.completions[row].clone().map(Answer::Completion),
             Job::Score { row, spans } => {
-                let logprobs = self.scores[row].clone()?;
-                let (ids, first) = &self.rows[row];
-                Ok(Answer::Scored(scored(&ids[*first..], &logprobs, &spans)))
+                let logprobs = self.read[row].clone()?;
+                Ok(Answer::Scored(scored(&logprobs, &spans)))
             }
-            Job::Empty => Ok(Answer::Scored(scored(&[], &[], &[]))),
+            Job::Empty => Ok(Answer::Scored(scored(&[], &[]))),
             Job::TopK(row) => {
-                let tokens = self.nexts[row].clone()?.into_iter().map(|(id, logprob)| {
+                let tokens = self.read[row].clone()?.into_iter().map(|(id, logprob)| {
                     let text = self.text.token(id)?;
                     Ok(TokenProb { id, text, logprob })
                 });
@@ -182,18 +181,21 @@ impl Done<'_> {
 
     fn part(&self, part: &Part) -> Outcome<f64> {
         match *part {
-            Part::Next(row, place) => Ok(self.nexts[row].clone()?[place].1),
-            Part::Row(row) => Ok(self.scores[row].clone()?.iter().sum()),
+            Part::Next(row, place) => Ok(self.read[row].clone()?[place].1),
+            Part::Row(row) => Ok(self.read[row]
+                .clone()?
+                .iter()
+                .map(|(_, logprob)| logprob)
+                .sum()),
         }
     }
 }
 
-fn scored(ids: &[u32], logprobs: &[f64], spans: &[(u32, u32)]) -> ScoredText {
-    let tokens: Vec<ScoredToken> = ids
+fn scored(tokens: &[(u32, f64)], spans: &[(u32, u32)]) -> ScoredText {
+    let tokens: Vec<ScoredToken> = tokens
         .iter()
-        .zip(logprobs)
         .zip(spans)
-        .map(|((&id, &logprob), &(start, end))| ScoredToken {
+        .map(|(&(id, logprob), &(start, end))| ScoredToken {
             id,
             start,
             end,

@@ -3,14 +3,14 @@
 use filiation_core::{Completion, Finish, Sampling};
 
 use crate::LoadError;
-use crate::decoder::Decoder;
-use crate::rows::{Outcome, check, failed, last_states};
+use crate::decoder::{Cache, Decoder, shared};
+use crate::rows::{Outcome, check, failed, pick, short};
 use crate::sample::Sampler;
 use crate::text::Text;
 
 /// Most rows that one decoding step takes.
 const ROWS: usize = 64;
-/// Keys and values that the caches of one batch may hold: 1 GiB of f32.
+/// Keys and values that the caches may hold at once: 1 GiB of f32.
 const CACHE_VALUES: usize = 1 << 28;
 
 /// A completion that is asked for.
@@ -22,14 +22,17 @@ pub(crate) struct Wanted {
 }
 
 struct Row {
-    /// Place in the batch.
+    /// Place among all that are wanted.
     at: usize,
     sampler: Sampler,
     left: usize,
+    /// Tokens that its cache will hold.
+    room: usize,
+    drawn: Drawn,
 }
 
 /// Tokens and why they end, or where the logits were not finite.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Drawn {
     tokens: Vec<u32>,
     finish: Finish,
@@ -47,42 +50,19 @@ pub(crate) fn completions(
         .iter()
         .map(|w| check(decoder, &w.prompt).err().map(Err))
         .collect();
-    let mut order: Vec<usize> = (0..wanted.len())
-        .filter(|&i| results[i].is_none())
-        .collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(wanted[i].prompt.len()));
-    let mut left = &order[..];
-    while !left.is_empty() {
-        let (batch, rest) = left.split_at(batch_rows(decoder, wanted, left));
-        left = rest;
-        let chosen: Vec<&Wanted> = batch.iter().map(|&i| &wanted[i]).collect();
-        match draw(decoder, ends, &chosen) {
-            Ok(drawn) => {
-                for (&i, drawn) in batch.iter().zip(drawn) {
-                    results[i] = Some(completion(text, &wanted[i], drawn));
-                }
-            }
-            Err(error) => {
-                let error = failed(error);
-                batch
-                    .iter()
-                    .for_each(|&i| results[i] = Some(Err(error.clone())));
-            }
+    let sound = (0..wanted.len()).filter(|&i| results[i].is_none());
+    let mut draw = Draw::new(decoder, ends, wanted, sound.collect());
+    let failure = draw.run().err().map(failed);
+    for (i, drawn) in draw.drawn.into_iter().enumerate() {
+        if results[i].is_none() {
+            results[i] = Some(match (drawn, &failure) {
+                (Some(drawn), _) => completion(text, &wanted[i], drawn),
+                (None, Some(error)) => Err(error.clone()),
+                (None, None) => Err(short()),
+            });
         }
     }
     results.into_iter().flatten().collect()
-}
-
-fn batch_rows(decoder: &Decoder, wanted: &[Wanted], left: &[usize]) -> usize {
-    let config = decoder.config();
-    let token = 2 * config.layers.len() * config.kv_heads * config.head_dim;
-    let mut values = 0;
-    let fits = left.iter().take(ROWS).take_while(|&&i| {
-        let tokens = wanted[i].prompt.len() + wanted[i].max_tokens;
-        values += tokens.min(config.positions) * token;
-        values <= CACHE_VALUES
-    });
-    fits.count().max(1)
 }
 
 fn completion(text: &Text, wanted: &Wanted, drawn: Drawn) -> Outcome<Completion> {
@@ -103,69 +83,165 @@ fn completion(text: &Text, wanted: &Wanted, drawn: Drawn) -> Outcome<Completion>
     })
 }
 
-fn draw(decoder: &Decoder, ends: &[u32], wanted: &[&Wanted]) -> Result<Vec<Drawn>, LoadError> {
-    let nothing = Drawn {
-        tokens: Vec::new(),
-        finish: Finish::Length,
-        not_finite: None,
-    };
-    let mut drawn = vec![nothing; wanted.len()];
-    let positions = decoder.config().positions;
-    let mut rows: Vec<Row> = wanted
-        .iter()
-        .enumerate()
-        .map(|(at, w)| Row {
-            at,
-            sampler: Sampler::new(w.sampling),
-            // The last token is drawn but never read, so it needs no position of its own.
-            left: w.max_tokens.min(positions + 1 - w.prompt.len()),
-        })
-        .filter(|row| row.left > 0)
-        .collect();
-    let mut cache = decoder.cache(rows.len());
-    let mut inputs: Vec<Vec<u32>> = rows.iter().map(|r| wanted[r.at].prompt.clone()).collect();
-    while !rows.is_empty() {
-        let slices: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
-        let states = decoder.hidden(&slices, Some(&mut cache), &[])?.states;
-        let logits = decoder
-            .logits(&last_states(&states, &slices)?)?
-            .to_vec2::<f32>()?;
-        let going = step(&mut rows, &logits, ends, &mut drawn);
-        cache.retain(&going);
-        inputs = rows
-            .iter()
-            .filter_map(|row| drawn[row.at].tokens.last())
-            .map(|&t| vec![t])
-            .collect();
-    }
-    Ok(drawn)
+/// Rows on their way. A row that ends makes room for one that waits, and what a row draws depends
+/// on its prompt and its seed alone.
+struct Draw<'a> {
+    decoder: &'a Decoder,
+    ends: &'a [u32],
+    wanted: &'a [Wanted],
+    /// Sorted by prompt, the next one last.
+    waiting: Vec<usize>,
+    rows: Vec<Row>,
+    cache: Cache,
+    drawn: Vec<Option<Drawn>>,
 }
 
-/// Draws one token a row, drops the rows that end, and says which go on.
-fn step(rows: &mut Vec<Row>, logits: &[Vec<f32>], ends: &[u32], drawn: &mut [Drawn]) -> Vec<bool> {
-    let going: Vec<bool> = rows
-        .iter_mut()
-        .zip(logits)
-        .map(|(row, logits)| {
-            let drawn = &mut drawn[row.at];
-            match row.sampler.next(logits) {
-                None => {
-                    drawn.not_finite = Some(drawn.tokens.len());
-                    false
-                }
-                Some(token) if ends.contains(&token) => {
-                    drawn.finish = Finish::Stop;
-                    false
-                }
-                Some(token) => {
-                    drawn.tokens.push(token);
-                    row.left -= 1;
-                    row.left > 0
-                }
+impl<'a> Draw<'a> {
+    fn new(
+        decoder: &'a Decoder,
+        ends: &'a [u32],
+        wanted: &'a [Wanted],
+        mut waiting: Vec<usize>,
+    ) -> Self {
+        waiting.sort_by(|&a, &b| wanted[b].prompt.cmp(&wanted[a].prompt).then(b.cmp(&a)));
+        Self {
+            decoder,
+            ends,
+            wanted,
+            waiting,
+            rows: Vec::new(),
+            cache: decoder.cache(0),
+            drawn: wanted.iter().map(|_| None).collect(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), LoadError> {
+        loop {
+            let new = self.admit();
+            if self.rows.is_empty() {
+                return Ok(());
             }
-        })
-        .collect();
-    let mut flags = going.iter();
-    rows.retain(|_| flags.next().copied().unwrap_or(false));
-    going
+            self.step(new)?;
+        }
+    }
+
+    /// Takes in rows that wait, as many as there is room for; from where on the rows are new.
+    fn admit(&mut self) -> usize {
+        let new = self.rows.len();
+        let mut held: usize = self.rows.iter().map(|row| row.room).sum();
+        let (mut tokens, mut before): (usize, &[u32]) = (0, &[]);
+        let most = CACHE_VALUES / self.decoder.cached_values();
+        while let Some(&at) = self.waiting.last()
+            && self.rows.len() < ROWS
+        {
+            let wanted = &self.wanted[at];
+            // The last token is drawn but never read, so it needs no position of its own.
+            let positions = self.decoder.config().positions;
+            let left = wanted.max_tokens.min(positions + 1 - wanted.prompt.len());
+            let room = wanted.prompt.len() + left;
+            tokens += wanted.prompt.len() - shared(before, &wanted.prompt);
+            let fits = held + room <= most && tokens <= self.decoder.batch_tokens();
+            if !fits && !self.rows.is_empty() {
+                break;
+            }
+            self.waiting.pop();
+            if left == 0 {
+                self.drawn[at] = Some(Drawn::default());
+                continue;
+            }
+            (held, before) = (held + room, &wanted.prompt);
+            self.rows.push(Row {
+                at,
+                sampler: Sampler::new(wanted.sampling),
+                left,
+                room,
+                drawn: Drawn::default(),
+            });
+        }
+        let rooms: Vec<usize> = self.rows[new..].iter().map(|row| row.room).collect();
+        self.cache.append(self.decoder.cache_with_room(&rooms));
+        new
+    }
+
+    /// One token for every row. Those from `new` on begin: rows of one prompt run it once.
+    fn step(&mut self, new: usize) -> Result<(), LoadError> {
+        let mut inputs: Vec<&[u32]> = Vec::with_capacity(self.rows.len());
+        let mut reads = Vec::with_capacity(self.rows.len());
+        let mut sources: Vec<usize> = Vec::with_capacity(self.rows.len());
+        for (i, row) in self.rows.iter().enumerate() {
+            let prompt = &self.wanted[row.at].prompt;
+            let input = match row.drawn.tokens.last() {
+                Some(token) => std::slice::from_ref(token),
+                None => &prompt[..],
+            };
+            let twin = i > new && self.wanted[self.rows[i - 1].at].prompt == *prompt;
+            let source = if twin { sources[i - 1] } else { i };
+            sources.push(source);
+            inputs.push(if twin { &[] } else { input });
+            reads.push(inputs[i].len().saturating_sub(1)..inputs[i].len());
+        }
+        let states = self
+            .decoder
+            .states(&inputs, Some(&mut self.cache), &reads, &[])?;
+        let mut places = Vec::with_capacity(sources.len());
+        let mut run = 0;
+        for (i, &source) in sources.iter().enumerate() {
+            if source == i {
+                run += 1;
+            } else {
+                self.cache.fork(source, i);
+            }
+            places.push(run - 1);
+        }
+        let states = pick(&states.states, &places)?;
+        let ends = self.ends;
+        let rows = self.rows.iter_mut().collect();
+        let going = self
+            .decoder
+            .read_logits(&states, rows, |row: &mut Row, logits| {
+                row.draw(logits, ends)
+            })?;
+        self.cache.retain(&going);
+        let rows = std::mem::take(&mut self.rows);
+        for (row, going) in rows.into_iter().zip(going) {
+            if going {
+                self.rows.push(row);
+            } else {
+                self.drawn[row.at] = Some(row.drawn);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Drawn {
+    fn default() -> Self {
+        Self {
+            tokens: Vec::new(),
+            finish: Finish::Length,
+            not_finite: None,
+        }
+    }
+}
+
+impl Row {
+    /// Draws one token; whether the row goes on.
+    fn draw(&mut self, logits: &[f32], ends: &[u32]) -> bool {
+        let drawn = &mut self.drawn;
+        match self.sampler.next(logits) {
+            None => {
+                drawn.not_finite = Some(drawn.tokens.len());
+                false
+            }
+            Some(token) if ends.contains(&token) => {
+                drawn.finish = Finish::Stop;
+                false
+            }
+            Some(token) => {
+                drawn.tokens.push(token);
+                self.left -= 1;
+                self.left > 0
+            }
+        }
+    }
 }

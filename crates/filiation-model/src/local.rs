@@ -9,6 +9,7 @@ use filiation_core::{Answer, Message, Model, ModelError, ModelIdentity, Prompt, 
 use crate::answers::Plan;
 use crate::decoder::Decoder;
 use crate::gguf::Gguf;
+use crate::rows::Read;
 use crate::source::WeightSource;
 use crate::text::{Render, Text};
 use crate::{DeviceChoice, LoadError};
@@ -81,8 +82,11 @@ impl LocalModel {
     /// An error a row: [`ModelError::Tokenizer`] for an id outside the embedding,
     /// [`ModelError::TooLong`], [`ModelError::NotFinite`], [`ModelError::Engine`].
     pub fn log_probs(&self, rows: &[&[u32]]) -> Vec<Result<Vec<f64>, ModelError>> {
-        let rows: Vec<_> = rows.iter().map(|ids| (ids.to_vec(), 1)).collect();
-        crate::rows::scores(&self.decoder, &rows)
+        let row = |ids: &&[u32]| (ids.to_vec(), Read::From(1));
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        let values = |row: Vec<(u32, f64)>| row.into_iter().map(|(_, logprob)| logprob).collect();
+        let read = crate::rows::read(&self.decoder, &rows);
+        read.into_iter().map(|row| row.map(values)).collect()
     }
 
     fn takes(&self, prompt: &Prompt) -> bool {

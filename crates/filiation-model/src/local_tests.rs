@@ -74,12 +74,20 @@ fn sampled(seed: u64) -> Sampling {
     }
 }
 
+/// Prompts, of which many begin alike or are the same.
 fn prompts() -> impl Strategy<Value = Prompt> {
-    let content = "[a-zé ]{0,20}";
-    prop_oneof![
-        content.prop_map(Prompt::Text),
-        content.prop_map(Prompt::user),
-    ]
+    let shared = (0_usize..30, "[a-z]{0,2}").prop_map(|(length, end)| {
+        let all = "one prompt that many begin with";
+        format!("{}{end}", &all[..length])
+    });
+    let content = prop_oneof!["[a-zé ]{0,20}", shared];
+    (content, any::<bool>()).prop_map(|(content, chat)| {
+        if chat {
+            Prompt::user(content)
+        } else {
+            Prompt::Text(content)
+        }
+    })
 }
 
 fn wants() -> impl Strategy<Value = Want> {
@@ -217,7 +225,7 @@ fn greedy_takes_the_most_likely_token_at_each_step() {
             .decoder()
             .hidden(&[row], None, &[])
             .and_then(|hidden| {
-                let last = crate::rows::last_states(&hidden.states, &[row])?;
+                let last = crate::rows::pick(&hidden.states, &[row.len() as u32 - 1])?;
                 Ok(model.decoder().logits(&last)?.to_vec2::<f32>()?)
             });
         let logits = best.expect("the row fits");
@@ -277,6 +285,34 @@ fn the_seed_decides_the_draw() {
     let draw = |seed| generate(&model, text("on"), 20, sampled(seed)).tokens;
     assert_eq!(draw(5), draw(5));
     assert_ne!(draw(5), draw(6));
+}
+
+#[test]
+fn a_draw_depends_on_prompt_and_seed_alone() {
+    let (_folder, model) = Tiny::default().open();
+    // More than are drawn at a time, of few prompts, so that rows end and begin at every step.
+    let wants = (0..150_u32).map(|i| Want::Generate {
+        prompt: text(["on", "one prompt", "one prompt that goes on"][i as usize % 3]),
+        max_tokens: i * 7 % 13,
+        sampling: Sampling {
+            top_p: [0.5, 0.9, 1.0][i as usize / 3 % 3],
+            temperature: [0.0, 0.7, 1.0][i as usize / 9 % 3],
+            seed: u64::from(i % 50),
+        },
+    });
+    let requests: Vec<Request> = wants.map(request).collect();
+    let alone: Vec<_> = requests
+        .iter()
+        .flat_map(|request| model.answer(std::slice::from_ref(request)))
+        .collect();
+    for (threads, size) in [(1, 150), (2, 150), (5, 150), (2, 70), (3, 7)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let batched: Vec<_> = pool.expect("a pool").install(|| {
+            let batches = requests.chunks(size);
+            batches.flat_map(|batch| model.answer(batch)).collect()
+        });
+        assert!(alone == batched, "{threads} threads, {size} requests");
+    }
 }
 
 #[test]

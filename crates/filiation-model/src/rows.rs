@@ -4,86 +4,106 @@ use candle_core::Tensor;
 use filiation_core::ModelError;
 
 use crate::LoadError;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, shared};
 use crate::sample::{log_sum_exp, top_k};
-
-/// Values of states that a batch may hold: 128 MiB of f32.
-const BATCH_VALUES: usize = 1 << 25;
-/// Tokens a thread in a batch, so that no thread waits long for the last.
-const THREAD_TOKENS: usize = 2048;
-/// Rows whose logits are held at once.
-const LOGIT_ROWS: usize = 64;
 
 pub(crate) type Outcome<T> = Result<T, ModelError>;
 
-/// What is read off the distribution of the next token.
+/// What is read off a row of tokens: tokens and their log-probabilities.
 #[derive(Debug, Clone)]
-pub(crate) enum Next {
-    /// The most likely tokens.
+pub(crate) enum Read {
+    /// Its own tokens from this one on; the first has none before it and is left out.
+    From(usize),
+    /// The most likely tokens after it.
     Best(usize),
-    /// These tokens.
+    /// These tokens after it.
     Of(Vec<u32>),
 }
 
-/// For each `(ids, first)`, the log-probabilities of `ids[first..]`; `first` is at least 1.
-pub(crate) fn scores(decoder: &Decoder, rows: &[(Vec<u32>, usize)]) -> Vec<Outcome<Vec<f64>>> {
-    by_length(
+/// Tokens, and what is read off them.
+pub(crate) type Row = (Vec<u32>, Read);
+
+/// What each row asks for. What rows begin with alike is computed once in a batch.
+pub(crate) fn read(decoder: &Decoder, rows: &[Row]) -> Vec<Outcome<Vec<(u32, f64)>>> {
+    let mut results: Vec<_> = rows.iter().map(|_| Err(short())).collect();
+    in_batches(
         decoder,
         rows,
-        |row| &row.0,
-        |batch| {
-            let ids: Vec<&[u32]> = batch.iter().map(|row| &row.0[..]).collect();
-            let hidden = decoder.hidden(&ids, None, &[])?;
-            let (mut places, mut targets, mut start) = (Vec::new(), Vec::new(), 0);
-            for (ids, first) in batch {
-                // The state of a token gives the distribution of the one after it.
-                let first = (*first).clamp(1, ids.len());
-                places.extend((first..ids.len()).map(|i| (start + i - 1) as u32));
-                targets.extend_from_slice(&ids[first..]);
-                start += ids.len();
-            }
-            let mut found = decoder
-                .logprobs(&pick(&hidden.states, &places)?, &targets)?
-                .into_iter();
-            let results = batch.iter().map(|(ids, first)| {
-                let first = (*first).clamp(1, ids.len());
-                let row: Vec<f64> = found.by_ref().take(ids.len() - first).collect();
-                finite(&row, first)?;
-                Ok(row)
-            });
-            Ok(results.collect())
-        },
-    )
+        (0..rows.len()).collect(),
+        fed,
+        |batch| read_batch(decoder, batch),
+        &mut results,
+    );
+    results
 }
 
-/// For each `(ids, next)`, tokens after `ids` and their log-probabilities.
-pub(crate) fn nexts(decoder: &Decoder, rows: &[(Vec<u32>, Next)]) -> Vec<Outcome<Vec<(u32, f64)>>> {
-    by_length(
-        decoder,
-        rows,
-        |row| &row.0,
-        |batch| {
-            let ids: Vec<&[u32]> = batch.iter().map(|row| &row.0[..]).collect();
-            let states = last_states(&decoder.hidden(&ids, None, &[])?.states, &ids)?;
-            let mut results = Vec::with_capacity(batch.len());
-            for (at, chunk) in batch.chunks(LOGIT_ROWS).enumerate() {
-                let states = states.narrow(0, at * LOGIT_ROWS, chunk.len())?;
-                let logits = decoder.logits(&states)?.to_vec2::<f32>()?;
-                let read = chunk.iter().zip(&logits).map(|((ids, next), row)| {
-                    all_finite(row, ids.len())?;
-                    let total = log_sum_exp(row);
-                    let ids = match next {
-                        Next::Best(k) => top_k(row, *k),
-                        Next::Of(ids) => ids.clone(),
-                    };
-                    let with = |id: u32| (id, f64::from(row[id as usize]) - total);
-                    Ok(ids.into_iter().map(with).collect())
-                });
-                results.extend(read);
+/// The tokens that must be run: nothing is read after the last of a scored row.
+fn fed((ids, read): &Row) -> &[u32] {
+    match read {
+        Read::From(_) => &ids[..ids.len().saturating_sub(1)],
+        Read::Best(_) | Read::Of(_) => ids,
+    }
+}
+
+fn read_batch(
+    decoder: &Decoder,
+    batch: &[&Row],
+) -> Result<Vec<Outcome<Vec<(u32, f64)>>>, LoadError> {
+    let ids: Vec<&[u32]> = batch.iter().map(|row| fed(row)).collect();
+    let (mut reads, mut targets, mut nexts) = (Vec::new(), Vec::new(), Vec::new());
+    for (ids, read) in batch {
+        // The state of a token gives the distribution of the one after it.
+        reads.push(match read {
+            Read::From(first) => {
+                let first = (*first).clamp(1, ids.len());
+                targets.extend_from_slice(&ids[first..]);
+                first - 1..ids.len() - 1
             }
-            Ok(results)
-        },
-    )
+            Read::Best(_) | Read::Of(_) => {
+                nexts.push((ids.len(), read));
+                ids.len() - 1..ids.len()
+            }
+        });
+    }
+    let states = decoder.states(&ids, None, &reads, &[])?.states;
+    let (mut scored, mut after, mut start) = (Vec::new(), Vec::new(), 0);
+    for ((_, read), rows) in batch.iter().zip(&reads) {
+        let places = start..start + rows.len() as u32;
+        start = places.end;
+        match read {
+            Read::From(_) => scored.extend(places),
+            Read::Best(_) | Read::Of(_) => after.extend(places),
+        }
+    }
+    let scored = decoder.logprobs(&pick(&states, &scored)?, &targets)?;
+    let mut scored = targets.into_iter().zip(scored);
+    let nexts = decoder.read_logits(&pick(&states, &after)?, nexts, |(at, read), logits| {
+        next(at, read, logits)
+    })?;
+    let mut nexts = nexts.into_iter();
+    let results = batch.iter().map(|(ids, read)| match read {
+        Read::From(first) => {
+            let first = (*first).clamp(1, ids.len());
+            let row: Vec<_> = scored.by_ref().take(ids.len() - first).collect();
+            finite(&row, first)?;
+            Ok(row)
+        }
+        Read::Best(_) | Read::Of(_) => nexts.next().unwrap_or_else(|| Err(short())),
+    });
+    Ok(results.collect())
+}
+
+/// What `read` asks for of the logits after token `at`.
+fn next(at: usize, read: &Read, logits: &[f32]) -> Outcome<Vec<(u32, f64)>> {
+    all_finite(logits, at)?;
+    let total = log_sum_exp(logits);
+    let ids = match read {
+        Read::Best(k) => top_k(logits, *k),
+        Read::Of(ids) => ids.clone(),
+        Read::From(_) => Vec::new(),
+    };
+    let with = |id: u32| (id, f64::from(logits[id as usize]) - total);
+    Ok(ids.into_iter().map(with).collect())
 }
 
 /// For each `(ids, layers)`, the states of the last token after those layers.
@@ -91,34 +111,35 @@ pub(crate) fn hidden_states(
     decoder: &Decoder,
     rows: &[(Vec<u32>, Vec<u32>)],
 ) -> Vec<Outcome<Vec<Vec<f32>>>> {
-    let one = |(ids, layers): &(Vec<u32>, Vec<u32>)| -> Outcome<Vec<Vec<f32>>> {
-        check(decoder, ids)?;
+    let mut results: Vec<_> = rows.iter().map(|_| Err(short())).collect();
+    let mut kinds: Vec<&[u32]> = rows.iter().map(|(_, layers)| &layers[..]).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for layers in kinds {
+        let places: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].1 == layers).collect();
         let keep: Vec<usize> = layers.iter().map(|&layer| layer as usize).collect();
-        let hidden = decoder.hidden(&[ids], None, &keep).map_err(failed)?;
-        let last = |layer: &Tensor| -> Result<Vec<f32>, candle_core::Error> {
-            layer.narrow(0, ids.len() - 1, 1)?.flatten_all()?.to_vec1()
+        let states = |batch: &[&(Vec<u32>, Vec<u32>)]| {
+            let ids: Vec<&[u32]> = batch.iter().map(|(ids, _)| &ids[..]).collect();
+            let last: Vec<_> = ids.iter().map(|ids| ids.len() - 1..ids.len()).collect();
+            let hidden = decoder.states(&ids, None, &last, &keep)?;
+            let layers = hidden.layers.iter().map(Tensor::to_vec2::<f32>);
+            let layers = layers.collect::<Result<Vec<_>, _>>()?;
+            let of_row = |(i, ids): (usize, &&[u32])| {
+                let states = layers.iter().map(|rows| {
+                    all_finite(&rows[i], ids.len() - 1)?;
+                    Ok(rows[i].clone())
+                });
+                states.collect()
+            };
+            Ok(ids.iter().enumerate().map(of_row).collect())
         };
-        let read = |layer| {
-            let values = last(layer).map_err(|e| failed(e.into()))?;
-            all_finite(&values, ids.len() - 1)?;
-            Ok(values)
-        };
-        hidden.layers.iter().map(read).collect()
-    };
-    rows.iter().map(one).collect()
+        in_batches(decoder, rows, places, |row| &row.0, states, &mut results);
+    }
+    results
 }
 
-/// The states of the last token of each row.
-pub(crate) fn last_states(states: &Tensor, rows: &[&[u32]]) -> Result<Tensor, LoadError> {
-    let mut end = 0;
-    let ends = rows.iter().map(|row| {
-        end += row.len() as u32;
-        end - 1
-    });
-    pick(states, &ends.collect::<Vec<_>>())
-}
-
-fn pick(states: &Tensor, places: &[u32]) -> Result<Tensor, LoadError> {
+/// Some rows of `states`.
+pub(crate) fn pick(states: &Tensor, places: &[u32]) -> Result<Tensor, LoadError> {
     let index = Tensor::new(places, states.device())?;
     Ok(states.index_select(&index, 0)?)
 }
@@ -155,8 +176,8 @@ fn all_finite(values: &[f32], position: usize) -> Outcome<()> {
 }
 
 /// An error for the first value that is NaN or infinite; `values[0]` belongs to token `first`.
-fn finite(values: &[f64], first: usize) -> Outcome<()> {
-    match values.iter().position(|v| !v.is_finite()) {
+fn finite(values: &[(u32, f64)], first: usize) -> Outcome<()> {
+    match values.iter().position(|(_, v)| !v.is_finite()) {
         Some(at) => Err(ModelError::NotFinite {
             position: (first + at) as u64,
         }),
@@ -179,57 +200,61 @@ pub(crate) fn failed(error: LoadError) -> ModelError {
     }
 }
 
-/// Runs `work` on batches of rows of like length, and puts the results back in order.
-fn by_length<R, T>(
+pub(crate) fn short() -> ModelError {
+    ModelError::Engine {
+        reason: "a batch came back short".into(),
+    }
+}
+
+/// Runs `work` on batches of the rows at `places`, those that begin alike together, and puts what
+/// it gives in their places. `fed` gives the tokens of a row that are run.
+fn in_batches<K, T>(
     decoder: &Decoder,
-    rows: &[R],
-    ids: impl Fn(&R) -> &[u32],
-    work: impl Fn(&[&R]) -> Result<Vec<Outcome<T>>, LoadError>,
-) -> Vec<Outcome<T>> {
-    let mut results: Vec<Option<Outcome<T>>> = rows
-        .iter()
-        .map(|row| check(decoder, ids(row)).err().map(Err))
-        .collect();
-    let mut order: Vec<usize> = (0..rows.len()).filter(|&i| results[i].is_none()).collect();
-    // Longest first: memory peaks at once, and the last batch is the shortest.
-    order.sort_by_key(|&i| std::cmp::Reverse(ids(&rows[i]).len()));
-    let budget = batch_tokens(decoder.config().width);
-    let mut left = &order[..];
+    rows: &[(Vec<u32>, K)],
+    mut places: Vec<usize>,
+    fed: impl Fn(&(Vec<u32>, K)) -> &[u32],
+    work: impl Fn(&[&(Vec<u32>, K)]) -> Result<Vec<Outcome<T>>, LoadError>,
+    results: &mut [Outcome<T>],
+) {
+    places.retain(|&i| match check(decoder, &rows[i].0) {
+        Ok(()) => true,
+        Err(error) => {
+            results[i] = Err(error);
+            false
+        }
+    });
+    places.sort_by(|&a, &b| fed(&rows[a]).cmp(fed(&rows[b])));
+    let mut left = &places[..];
     while !left.is_empty() {
-        let mut tokens = 0;
-        let fits = left.iter().take_while(|&&i| {
-            tokens += ids(&rows[i]).len();
-            tokens <= budget
-        });
-        let (batch, rest) = left.split_at(fits.count().max(1));
+        let fits = batch_rows(decoder.batch_tokens(), left.iter().map(|&i| fed(&rows[i])));
+        let (batch, rest) = left.split_at(fits);
         left = rest;
-        let chosen: Vec<&R> = batch.iter().map(|&i| &rows[i]).collect();
+        let chosen: Vec<_> = batch.iter().map(|&i| &rows[i]).collect();
         match work(&chosen) {
             Ok(done) => {
                 for (&i, result) in batch.iter().zip(done) {
-                    results[i] = Some(result);
+                    results[i] = result;
                 }
             }
             Err(error) => {
                 let error = failed(error);
-                batch
-                    .iter()
-                    .for_each(|&i| results[i] = Some(Err(error.clone())));
+                for &i in batch {
+                    results[i] = Err(error.clone());
+                }
             }
         }
     }
-    let unanswered = || {
-        Err(ModelError::Engine {
-            reason: "a batch came back short".into(),
-        })
-    };
-    results
-        .into_iter()
-        .map(|r| r.unwrap_or_else(unanswered))
-        .collect()
 }
 
-fn batch_tokens(width: usize) -> usize {
-    let most = (BATCH_VALUES / width.max(1)).max(512);
-    (THREAD_TOKENS * rayon::current_num_threads()).min(most)
+/// Sorted rows, from the first on, that a batch of `most` tokens takes.
+fn batch_rows<'a>(most: usize, rows: impl Iterator<Item = &'a [u32]>) -> usize {
+    let (mut tokens, mut before): (usize, &[u32]) = (0, &[]);
+    let fits = rows.take_while(|row| {
+        let known = shared(before, row);
+        tokens += row.len() - known;
+        before = row;
+        // A long beginning is not computed again for the sake of a few more tokens.
+        tokens <= if known > most / 8 { 4 * most } else { most }
+    });
+    fits.count().max(1)
 }

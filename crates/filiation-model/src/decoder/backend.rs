@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use filiation_checkpoint::config::Activation;
 
 use super::rotary::Rotary;
@@ -7,11 +9,11 @@ use crate::LoadError;
 /// The arithmetic that a decoder is made of. Activations are f32 matrices, one row a token, the
 /// tokens of all sequences one after the other.
 pub(super) trait Backend {
-    type Buffer;
+    type Buffer: Send + Sync;
     type Matrix: Clone + Send + Sync;
     type Vector: Send + Sync;
     /// Keys and values that one layer keeps of one sequence.
-    type Kept: Default + Send;
+    type Kept: Default + Clone + Send + Sync;
 
     /// Makes a stored matrix ready.
     fn matrix(&self, view: MatrixView) -> Result<Self::Matrix, LoadError>;
@@ -36,14 +38,25 @@ pub(super) trait Backend {
         positions: &[usize],
     ) -> Outcome<Self::Buffer>;
 
-    /// Causal attention within each sequence; `kept` holds one entry a sequence, or none.
+    /// Causal attention of each run of queries; mixed values, the runs one after the other.
     fn attend(
         &self,
-        qkv: [&Self::Buffer; 3],
-        spans: &[Span],
-        kept: Option<Vec<&mut Self::Kept>>,
+        q: &Self::Buffer,
+        runs: &[Run<'_, Self>],
         shape: &AttentionShape,
     ) -> Outcome<Self::Buffer>;
+
+    /// Appends keys and values to those kept, with room for `room` tokens in all.
+    fn keep(
+        &self,
+        kept: &mut Self::Kept,
+        new: &[KeyValues<'_, Self>],
+        room: usize,
+        shape: &AttentionShape,
+    ) -> Outcome<()>;
+
+    /// Rows of several buffers, each `width` wide, one after the other.
+    fn pick(&self, parts: &[(&Self::Buffer, Range<usize>)], width: usize) -> Outcome<Self::Buffer>;
 
     /// act(gate) ⊙ up, or act(gate).
     fn activate(
@@ -57,8 +70,6 @@ pub(super) trait Backend {
 
     /// c·tanh(x/c).
     fn softcap(&self, x: Self::Buffer, cap: f64) -> Outcome<Self::Buffer>;
-
-    fn copy(&self, x: &Self::Buffer) -> Outcome<Self::Buffer>;
 
     /// Takes a buffer back for reuse.
     fn recycle(&self, _buffer: Self::Buffer) {}
@@ -82,12 +93,25 @@ pub(super) struct Normaliser<B: Backend + ?Sized> {
     pub(super) bias: Option<B::Vector>,
 }
 
-/// One sequence: tokens `start..start + len` of the packed rows, of which `past` came before.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) len: usize,
-    pub(super) past: usize,
+/// Keys and values of some tokens: rows of packed buffers.
+pub(super) struct KeyValues<'a, B: Backend + ?Sized> {
+    pub(super) keys: &'a B::Buffer,
+    pub(super) values: &'a B::Buffer,
+    pub(super) rows: Range<usize>,
+}
+
+/// Consecutive tokens of one sequence, whose queries are rows of a packed buffer.
+pub(super) struct Run<'a, B: Backend + ?Sized> {
+    pub(super) queries: Range<usize>,
+    /// Position of the first in its sequence.
+    pub(super) position: usize,
+    pub(super) seen: Seen<'a, B>,
+}
+
+/// Keys and values of a sequence from its beginning, up to the last query of a run or beyond.
+pub(super) enum Seen<'a, B: Backend + ?Sized> {
+    Kept(&'a B::Kept),
+    Packed(Vec<KeyValues<'a, B>>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +125,14 @@ pub(super) struct AttentionShape {
 }
 
 impl AttentionShape {
+    pub(super) const fn query_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    pub(super) const fn key_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
     /// First key that a query at `position` sees.
     pub(super) fn first(&self, position: usize) -> usize {
         self.window.map_or(0, |w| (position + 1).saturating_sub(w))

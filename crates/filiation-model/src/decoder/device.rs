@@ -1,10 +1,12 @@
 //! Any candle device, by candle's own operations.
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, IndexOp, Tensor};
 use candle_nn::ops;
 use filiation_checkpoint::config::Activation;
 
-use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome, Span};
+use super::backend::{AttentionShape, Backend, KeyValues, Linear, Normaliser, Outcome, Run, Seen};
 use super::network::Network;
 use super::rotary::Rotary;
 use super::view::MatrixView;
@@ -16,7 +18,7 @@ pub(super) struct OnDevice {
 }
 
 /// Keys and values of one layer of one sequence, (tokens, kv_heads · head_dim).
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Kept(Option<(Tensor, Tensor)>);
 
 impl OnDevice {
@@ -45,9 +47,9 @@ impl OnDevice {
     }
 
     /// −∞ where query i (row) does not see key j (column); zero elsewhere.
-    fn mask(&self, span: &Span, shape: &AttentionShape) -> Outcome<Tensor> {
-        let total = span.past + span.len;
-        let values: Vec<f32> = (span.past..total)
+    fn mask(&self, past: usize, count: usize, shape: &AttentionShape) -> Outcome<Tensor> {
+        let total = past + count;
+        let values: Vec<f32> = (past..total)
             .flat_map(|position| {
                 let seen = shape.first(position)..position + 1;
                 (0..total).map(move |key| {
@@ -59,20 +61,19 @@ impl OnDevice {
                 })
             })
             .collect();
-        Ok(Tensor::from_vec(values, (span.len, total), &self.device)?)
+        Ok(Tensor::from_vec(values, (count, total), &self.device)?)
     }
 
+    /// Attention of the last tokens of a sequence to all of them.
     fn sequence(
         &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        span: &Span,
+        [q, k, v]: [&Tensor; 3],
+        past: usize,
         shape: &AttentionShape,
     ) -> Outcome<Tensor> {
         let (hd, group) = (shape.head_dim, shape.heads / shape.kv_heads);
-        let total = span.past + span.len;
-        let q = q.reshape((span.len, shape.heads, hd))?.transpose(0, 1)?;
+        let (count, total) = (q.dim(0)?, k.dim(0)?);
+        let q = q.reshape((count, shape.heads, hd))?.transpose(0, 1)?;
         let each = |x: &Tensor| -> Outcome<Tensor> {
             let x = x.reshape((total, shape.kv_heads, hd))?.transpose(0, 1)?;
             let x = x.unsqueeze(1)?.expand((shape.kv_heads, group, total, hd))?;
@@ -84,11 +85,21 @@ impl OnDevice {
         if let Some(cap) = shape.softcap {
             scores = self.softcap(scores, cap)?;
         }
-        let scores = scores.broadcast_add(&self.mask(span, shape)?)?;
+        let scores = scores.broadcast_add(&self.mask(past, count, shape)?)?;
         let mixed = ops::softmax_last_dim(&scores)?.matmul(&v)?;
-        Ok(mixed
-            .transpose(0, 1)?
-            .reshape((span.len, shape.heads * hd))?)
+        Ok(mixed.transpose(0, 1)?.reshape((count, shape.heads * hd))?)
+    }
+}
+
+/// Rows of several tensors, one after the other.
+fn rows<'a>(mut parts: impl Iterator<Item = (&'a Tensor, Range<usize>)>) -> Outcome<Tensor> {
+    let parts = parts
+        .by_ref()
+        .map(|(x, rows)| x.i(rows))
+        .collect::<Result<Vec<_>, _>>()?;
+    match &parts[..] {
+        [one] => Ok(one.clone()),
+        _ => Ok(Tensor::cat(&parts, 0)?),
     }
 }
 
@@ -178,33 +189,49 @@ impl Backend for OnDevice {
 
     fn attend(
         &self,
-        [q, k, v]: [&Tensor; 3],
-        spans: &[Span],
-        kept: Option<Vec<&mut Kept>>,
+        q: &Tensor,
+        runs: &[Run<'_, Self>],
         shape: &AttentionShape,
     ) -> Outcome<Tensor> {
-        let mut kept = kept.map(Vec::into_iter);
-        let mut parts = Vec::with_capacity(spans.len());
-        for span in spans {
-            let kept = kept.as_mut().and_then(Iterator::next);
-            if span.len == 0 {
-                continue;
-            }
-            let rows = span.start..span.start + span.len;
-            let (mut keys, mut values) = (k.i(rows.clone())?, v.i(rows.clone())?);
-            if let Some(Kept(kept)) = kept {
-                if let Some((old_keys, old_values)) = kept.take() {
-                    keys = Tensor::cat(&[&old_keys, &keys], 0)?;
-                    values = Tensor::cat(&[&old_values, &values], 0)?;
-                }
-                *kept = Some((keys.clone(), values.clone()));
-            }
-            parts.push(self.sequence(&q.i(rows)?, &keys, &values, span, shape)?);
-        }
-        if parts.is_empty() {
-            return Ok(q.clone());
+        let mut parts = Vec::with_capacity(runs.len());
+        for run in runs {
+            let seen = ..run.position + run.queries.len();
+            let (keys, values) = match &run.seen {
+                Seen::Packed(parts) => (
+                    rows(parts.iter().map(|part| (part.keys, part.rows.clone())))?.i(seen)?,
+                    rows(parts.iter().map(|part| (part.values, part.rows.clone())))?.i(seen)?,
+                ),
+                Seen::Kept(Kept(Some((keys, values)))) => (keys.i(seen)?, values.i(seen)?),
+                Seen::Kept(Kept(None)) => continue,
+            };
+            let q = q.i(run.queries.clone())?;
+            parts.push(self.sequence([&q, &keys, &values], run.position, shape)?);
         }
         Ok(Tensor::cat(&parts, 0)?)
+    }
+
+    fn keep(
+        &self,
+        kept: &mut Kept,
+        new: &[KeyValues<'_, Self>],
+        _room: usize,
+        _shape: &AttentionShape,
+    ) -> Outcome<()> {
+        let mut keys = rows(new.iter().map(|part| (part.keys, part.rows.clone())))?;
+        let mut values = rows(new.iter().map(|part| (part.values, part.rows.clone())))?;
+        if let Some((old_keys, old_values)) = kept.0.take() {
+            keys = Tensor::cat(&[&old_keys, &keys], 0)?;
+            values = Tensor::cat(&[&old_values, &values], 0)?;
+        }
+        kept.0 = Some((keys, values));
+        Ok(())
+    }
+
+    fn pick(&self, parts: &[(&Tensor, Range<usize>)], width: usize) -> Outcome<Tensor> {
+        if parts.is_empty() {
+            return Ok(Tensor::zeros((0, width), DType::F32, &self.device)?);
+        }
+        rows(parts.iter().map(|(x, rows)| (*x, rows.clone())))
     }
 
     fn activate(
@@ -231,9 +258,5 @@ impl Backend for OnDevice {
 
     fn softcap(&self, x: Tensor, cap: f64) -> Outcome<Tensor> {
         Ok(((x / cap)?.tanh()? * cap)?)
-    }
-
-    fn copy(&self, x: &Tensor) -> Outcome<Tensor> {
-        Ok(x.clone())
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn network<B: Backend>(
         Some(name) => Some(on.matrix(loader.rows(name, config.positions, d)?)?),
     };
     Ok(Network {
+        width: d,
         embedding,
         embedding_scale: config.embedding_scale,
         positions,

@@ -1,12 +1,18 @@
 //! One decoder for every architecture: the configuration says what a block is made of.
 
 mod backend;
+mod cache;
+mod crew;
 mod device;
 mod host;
+mod layout;
 mod load;
 mod network;
+mod pass;
 mod rotary;
 mod view;
+
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use filiation_checkpoint::config::ModelConfig;
@@ -15,17 +21,29 @@ use rayon::prelude::*;
 use crate::LoadError;
 use crate::source::WeightSource;
 use backend::Outcome;
+pub use cache::Cache;
+use cache::CacheInner;
+use crew::HostCrew;
 use device::OnDevice;
 use host::{Host, Threads};
+pub(crate) use host::{tempered, top};
+pub(crate) use layout::shared;
 use network::{KeptRow, Network};
+use pass::Input;
 
-/// Tokens that one worker takes at a time: enough to feed the matrix products, few enough for the
-/// activations to stay in its cache.
-const BATCH_TOKENS: usize = 512;
+/// Most tokens that one worker takes at a time: enough to feed the matrix products, few enough for
+/// the activations to stay in its cache.
+const CHUNK: usize = 512;
 
-/// Tokens below which one worker with every thread reads the weights once, rather than each worker
-/// for itself.
-const SHARED_TOKENS: usize = 16;
+/// Tokens a worker below which all threads share each product, and read the weights once, rather
+/// than each worker for itself.
+const SHARED: usize = 128;
+
+/// Values that a pass may hold between layers: 64 MiB of f32, or four times that where the threads
+/// would have too little to do.
+const BATCH_VALUES: usize = 1 << 24;
+/// Tokens that a thread should have in a pass.
+const THREAD_TOKENS: usize = 2048;
 
 /// Logits held at once by one worker: 32 MiB. Each lot of rows reads the whole head once, so fewer
 /// are slower.
@@ -43,16 +61,6 @@ pub struct Decoder {
 enum Inner {
     Host(Box<Network<Host>>),
     Device(Box<Network<OnDevice>>, OnDevice),
-}
-
-/// Keys and values of sequences, each at its own length.
-pub struct Cache {
-    inner: CacheInner,
-}
-
-enum CacheInner {
-    Host(Vec<KeptRow<Host>>),
-    Device(Vec<KeptRow<OnDevice>>),
 }
 
 /// States of the tokens of all rows, one after the other.
@@ -107,21 +115,6 @@ impl Decoder {
         &self.config
     }
 
-    /// An empty cache for `rows` sequences.
-    pub fn cache(&self, rows: usize) -> Cache {
-        let layers = self.config.layers.len();
-        Cache {
-            inner: match &self.inner {
-                Inner::Host(_) => {
-                    CacheInner::Host((0..rows).map(|_| KeptRow::new(layers)).collect())
-                }
-                Inner::Device(..) => {
-                    CacheInner::Device((0..rows).map(|_| KeptRow::new(layers)).collect())
-                }
-            },
-        }
-    }
-
     /// States of every token of `rows`, each row a sequence of its own. With a cache, row i goes on
     /// where entry i of the cache ends (rows may be empty then), and the cache grows by it.
     ///
@@ -138,15 +131,29 @@ impl Decoder {
         cache: Option<&mut Cache>,
         keep: &[usize],
     ) -> Result<Hidden, LoadError> {
+        let all: Vec<_> = rows.iter().map(|row| 0..row.len()).collect();
+        self.states(rows, cache, &all, keep)
+    }
+
+    /// As [`Self::hidden`], the states of tokens `read[i]` of row i alone. What several rows begin
+    /// with is computed once.
+    pub(crate) fn states(
+        &self,
+        rows: &[&[u32]],
+        cache: Option<&mut Cache>,
+        read: &[Range<usize>],
+        keep: &[usize],
+    ) -> Outcome<Hidden> {
         self.check(rows, cache.as_deref(), keep)?;
+        let input = Input { rows, read, keep };
         match (&self.inner, cache.map(|c| &mut c.inner)) {
-            (Inner::Host(network), None) => self.on_host(network, rows, None, keep),
+            (Inner::Host(network), None) => self.on_host(network, &input, None),
             (Inner::Host(network), Some(CacheInner::Host(kept))) => {
-                self.on_host(network, rows, Some(kept), keep)
+                self.on_host(network, &input, Some(kept))
             }
-            (Inner::Device(network, on), None) => on_device(network, on, rows, None, keep),
+            (Inner::Device(network, on), None) => on_device(network, on, &input, None),
             (Inner::Device(network, on), Some(CacheInner::Device(kept))) => {
-                on_device(network, on, rows, Some(kept), keep)
+                on_device(network, on, &input, Some(kept))
             }
             _ => Err(LoadError::CacheRows {
                 found: 0,
@@ -170,6 +177,46 @@ impl Decoder {
                 Ok(Tensor::from_vec(logits, shape, &Device::Cpu)?)
             }
         }
+    }
+
+    /// What `read` makes of each item and the logits of its row of `states`, side by side.
+    pub(crate) fn read_logits<R: Send, T: Send>(
+        &self,
+        states: &Tensor,
+        items: Vec<R>,
+        read: impl Fn(R, &[f32]) -> T + Sync,
+    ) -> Outcome<Vec<T>> {
+        let vocabulary = self.config.vocabulary;
+        let most = logit_rows(vocabulary).max(64);
+        let mut items = items.into_iter();
+        let mut found = Vec::with_capacity(items.len());
+        for start in (0..states.dim(0)?).step_by(most) {
+            let lot: Vec<R> = items.by_ref().take(most).collect();
+            let states = states.narrow(0, start, lot.len())?;
+            let logits = match &self.inner {
+                Inner::Device(network, on) => {
+                    network.logits(on, &states)?.flatten_all()?.to_vec1()?
+                }
+                Inner::Host(network) => {
+                    network.logits(&Host::new(Threads::All), &self.rows_of(&states)?.1)?
+                }
+            };
+            let rows = logits.par_chunks_exact(vocabulary).zip(lot);
+            found.par_extend(rows.map(|(logits, item)| read(item, logits)));
+        }
+        Ok(found)
+    }
+
+    /// Tokens that a pass should take at most.
+    pub(crate) fn batch_tokens(&self) -> usize {
+        let config = &self.config;
+        let heads = config.heads + 2 * config.kv_heads;
+        let token = 2 * config.width + heads * config.head_dim;
+        let many = THREAD_TOKENS * rayon::current_num_threads();
+        (BATCH_VALUES / token)
+            .max(many)
+            .min(4 * BATCH_VALUES / token)
+            .max(512)
     }
 
     /// Log-probability, nats, of `targets[i]` under the logits of row i of `states`. Logits are made
@@ -198,63 +245,23 @@ impl Decoder {
     fn on_host(
         &self,
         network: &Network<Host>,
-        rows: &[&[u32]],
-        kept: Option<&mut Vec<KeptRow<Host>>>,
-        keep: &[usize],
+        input: &Input<'_>,
+        kept: Option<&mut [KeptRow<Host>]>,
     ) -> Outcome<Hidden> {
-        let batches = batches(rows);
-        let mut kept = kept.map(|kept| kept.as_mut_slice());
-        let work: Vec<_> = batches
-            .iter()
-            .map(|range| {
-                let mine = kept.take().map(|all| {
-                    let (mine, rest) = all.split_at_mut(range.len());
-                    kept = Some(rest);
-                    mine
-                });
-                (&rows[range.clone()], mine)
-            })
-            .collect();
-        let threads = if work.len() == 1 {
-            Threads::All
-        } else {
-            Threads::One
+        let states = pass::run(network, &HostCrew::default(), input, kept, chunk)?;
+        let width = self.config.width;
+        let pack = |values: Vec<f32>| {
+            let shape = (values.len() / width, width);
+            Tensor::from_vec(values, shape, &Device::Cpu)
         };
-        let run = |(rows, kept): (&[&[u32]], Option<&mut [KeptRow<Host>]>)| {
-            network.run(&Host::new(threads), rows, kept, keep)
-        };
-        let done = if work.len() == 1 {
-            work.into_iter().map(run).collect::<Result<Vec<_>, _>>()?
-        } else {
-            work.into_par_iter()
-                .map(run)
-                .collect::<Result<Vec<_>, _>>()?
-        };
-        let mut states = Vec::with_capacity(done.len());
-        let mut layers = vec![Vec::with_capacity(done.len()); keep.len()];
-        for part in done {
-            states.push(part.last);
-            for (all, layer) in layers.iter_mut().zip(part.layers) {
-                all.push(layer);
-            }
-        }
         Ok(Hidden {
-            states: self.pack(states)?,
-            layers: layers
+            states: pack(states.last)?,
+            layers: states
+                .layers
                 .into_iter()
-                .map(|parts| self.pack(parts))
+                .map(pack)
                 .collect::<Result<_, _>>()?,
         })
-    }
-
-    fn pack(&self, mut parts: Vec<Vec<f32>>) -> Outcome<Tensor> {
-        let values = if parts.len() == 1 {
-            parts.remove(0)
-        } else {
-            parts.concat()
-        };
-        let shape = (values.len() / self.config.width, self.config.width);
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 
     fn rows_of(&self, states: &Tensor) -> Outcome<(usize, Vec<f32>)> {
@@ -308,59 +315,26 @@ impl Decoder {
     }
 }
 
-impl Cache {
-    /// Tokens that each row holds.
-    pub fn lengths(&self) -> Vec<usize> {
-        match &self.inner {
-            CacheInner::Host(rows) => rows.iter().map(|row| row.length).collect(),
-            CacheInner::Device(rows) => rows.iter().map(|row| row.length).collect(),
-        }
-    }
-
-    /// Keeps only the rows for which `keep` says so, in their order.
-    pub fn retain(&mut self, keep: &[bool]) {
-        fn filter<T>(rows: &mut Vec<T>, keep: &[bool]) {
-            let mut flags = keep.iter();
-            rows.retain(|_| flags.next().copied().unwrap_or(false));
-        }
-        match &mut self.inner {
-            CacheInner::Host(rows) => filter(rows, keep),
-            CacheInner::Device(rows) => filter(rows, keep),
-        }
-    }
-}
-
 fn on_device(
     network: &Network<OnDevice>,
     on: &OnDevice,
-    rows: &[&[u32]],
-    kept: Option<&mut Vec<KeptRow<OnDevice>>>,
-    keep: &[usize],
+    input: &Input<'_>,
+    kept: Option<&mut [KeptRow<OnDevice>]>,
 ) -> Outcome<Hidden> {
-    let states = network.run(on, rows, kept.map(|kept| kept.as_mut_slice()), keep)?;
+    let states = pass::run(network, on, input, kept, |tokens| tokens)?;
     Ok(Hidden {
         states: states.last,
         layers: states.layers,
     })
 }
 
-/// Runs of rows for one worker each: about `BATCH_TOKENS` tokens, fewer where there would not be one
-/// for every thread.
-fn batches(rows: &[&[u32]]) -> Vec<std::ops::Range<usize>> {
-    let total: usize = rows.iter().map(|row| row.len()).sum();
-    let share = total.div_ceil(rayon::current_num_threads());
-    let target = share.clamp(SHARED_TOKENS, BATCH_TOKENS);
-    let mut batches = Vec::new();
-    let (mut start, mut tokens) = (0, 0);
-    for (i, row) in rows.iter().enumerate() {
-        if i > start && tokens + row.len() > target {
-            batches.push(start..i);
-            (start, tokens) = (i, 0);
-        }
-        tokens += row.len();
+/// Tokens of a chunk, so that every thread has as many to do, or all where there are few.
+fn chunk(tokens: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    if tokens < threads * SHARED {
+        return tokens;
     }
-    batches.push(start..rows.len());
-    batches
+    tokens.div_ceil(threads * tokens.div_ceil(threads * CHUNK))
 }
 
 fn logit_rows(vocabulary: usize) -> usize {

@@ -1,8 +1,9 @@
+use std::ops::Range;
+
 use filiation_checkpoint::config::{Activation, ModelConfig};
 
-use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome, Span};
+use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome};
 use super::rotary::Rotary;
-use crate::LoadError;
 
 /// Normalisations around one half of a block.
 pub(super) struct Sandwich<B: Backend> {
@@ -29,6 +30,7 @@ pub(super) struct Block<B: Backend> {
 
 /// A decoder of the layers that its configuration describes.
 pub(super) struct Network<B: Backend> {
+    pub(super) width: usize,
     pub(super) embedding: B::Matrix,
     pub(super) embedding_scale: f64,
     pub(super) positions: Option<B::Matrix>,
@@ -40,63 +42,33 @@ pub(super) struct Network<B: Backend> {
     pub(super) logit_softcap: Option<f64>,
 }
 
-/// Final states, and those of the layers asked for, in the order asked.
-pub(super) struct States<B: Backend> {
-    pub(super) last: B::Buffer,
-    pub(super) layers: Vec<B::Buffer>,
+/// What attention needs of some tokens, and what its output is added to.
+pub(super) struct Projected<B: Backend> {
+    pub(super) residual: B::Buffer,
+    pub(super) queries: B::Buffer,
+    pub(super) keys: B::Buffer,
+    pub(super) values: B::Buffer,
 }
 
 /// What one sequence keeps: an entry a layer.
 pub(super) struct KeptRow<B: Backend> {
     pub(super) layers: Vec<B::Kept>,
     pub(super) length: usize,
+    /// Tokens that there will be at most, as far as is known.
+    pub(super) room: usize,
 }
 
 impl<B: Backend> KeptRow<B> {
-    pub(super) fn new(layers: usize) -> Self {
+    pub(super) fn new(layers: usize, room: usize) -> Self {
         Self {
             layers: (0..layers).map(|_| B::Kept::default()).collect(),
             length: 0,
+            room,
         }
     }
 }
 
 impl<B: Backend> Network<B> {
-    /// Runs packed sequences. With `kept`, each continues where its entry ends.
-    pub(super) fn run(
-        &self,
-        on: &B,
-        rows: &[&[u32]],
-        mut kept: Option<&mut [KeptRow<B>]>,
-        keep: &[usize],
-    ) -> Outcome<States<B>> {
-        let spans = spans(rows, kept.as_deref());
-        let positions: Vec<usize> = spans.iter().flat_map(|s| s.past..s.past + s.len).collect();
-        let mut x = self.embed(on, &rows.concat(), &positions)?;
-        let mut layers: Vec<Option<B::Buffer>> = keep.iter().map(|_| None).collect();
-        let last = self.blocks.len();
-        for (at, block) in self.blocks.iter().enumerate() {
-            store(on, &x, at, keep, &mut layers)?;
-            let kept = kept
-                .as_deref_mut()
-                .map(|rows| rows.iter_mut().map(|row| &mut row.layers[at]).collect());
-            x = self.block(on, block, x, &spans, &positions, kept)?;
-        }
-        let states = on.normalise(&x, &self.norm)?;
-        on.recycle(x);
-        store(on, &states, last, keep, &mut layers)?;
-        if let Some(rows) = kept {
-            for (row, span) in rows.iter_mut().zip(&spans) {
-                row.length += span.len;
-            }
-        }
-        let layers = layers.into_iter().flatten().collect();
-        Ok(States {
-            last: states,
-            layers,
-        })
-    }
-
     /// Logits of final states, final cap included.
     pub(super) fn logits(&self, on: &B, states: &B::Buffer) -> Outcome<B::Buffer> {
         let logits = on.linear(states, &self.head)?;
@@ -106,7 +78,8 @@ impl<B: Backend> Network<B> {
         }
     }
 
-    fn embed(&self, on: &B, ids: &[u32], positions: &[usize]) -> Outcome<B::Buffer> {
+    /// Embeddings of tokens, learned positions included.
+    pub(super) fn embed(&self, on: &B, ids: &[u32], positions: &[usize]) -> Outcome<B::Buffer> {
         let x = on.gather(&self.embedding, ids, self.embedding_scale)?;
         let Some(table) = &self.positions else {
             return Ok(x);
@@ -118,30 +91,91 @@ impl<B: Backend> Network<B> {
         Ok(sum)
     }
 
-    fn block(
+    /// What a block reads off its input `x` for attention. Where only some tokens are `read`
+    /// after it, the others have keys and values alone.
+    pub(super) fn project(
         &self,
         on: &B,
         block: &Block<B>,
         x: B::Buffer,
-        spans: &[Span],
         positions: &[usize],
-        kept: Option<Vec<&mut B::Kept>>,
+        read: Option<&[Range<usize>]>,
+    ) -> Outcome<Projected<B>> {
+        let normed = match &block.around_attention.before {
+            None => None,
+            Some(norm) => Some(on.normalise(&x, norm)?),
+        };
+        let input = normed.as_ref().unwrap_or(&x);
+        let keys = block.turned(on, input, &block.key, &block.key_norm, positions)?;
+        let values = on.linear(input, &block.value)?;
+        let query = |input, positions: &[usize]| {
+            block.turned(on, input, &block.query, &block.query_norm, positions)
+        };
+        let (queries, residual) = match read {
+            None => (query(input, positions)?, None),
+            Some(read) => {
+                let width = self.width;
+                let pick = |x| {
+                    let parts: Vec<_> = read.iter().map(|rows| (x, rows.clone())).collect();
+                    on.pick(&parts, width)
+                };
+                let few = pick(input)?;
+                let at: Vec<usize> = read.iter().cloned().flatten().collect();
+                let positions: Vec<usize> = at.iter().map(|i| positions[*i]).collect();
+                let queries = query(&few, &positions)?;
+                on.recycle(few);
+                (queries, Some(pick(&x)?))
+            }
+        };
+        normed.into_iter().for_each(|normed| on.recycle(normed));
+        let residual = match residual {
+            None => x,
+            Some(few) => {
+                on.recycle(x);
+                few
+            }
+        };
+        Ok(Projected {
+            residual,
+            queries,
+            keys,
+            values,
+        })
+    }
+
+    /// The output of a block from the tokens that attention has mixed.
+    pub(super) fn finish(
+        &self,
+        on: &B,
+        block: &Block<B>,
+        residual: B::Buffer,
+        mixed: B::Buffer,
     ) -> Outcome<B::Buffer> {
-        let attention = |x: &B::Buffer| block.attention(on, x, spans, positions, kept);
-        let feed_forward = |x: &B::Buffer| block.feed_forward(on, x, self.activation);
-        if self.parallel {
-            let a = block.around_attention.wrap(on, &x, attention)?;
-            let f = block.around_feed_forward.wrap(on, &x, feed_forward)?;
-            let x = on.add(x, &a)?;
-            let x = on.add(x, &f)?;
-            on.recycle(a);
-            on.recycle(f);
-            return Ok(x);
-        }
-        let a = block.around_attention.wrap(on, &x, attention)?;
-        let x = on.add(x, &a)?;
+        let a = on.linear(&mixed, &block.output)?;
+        on.recycle(mixed);
+        let a = block.around_attention.after(on, a)?;
+        let feed_forward = |x: &B::Buffer| {
+            let around = &block.around_feed_forward;
+            let f = match &around.before {
+                None => block.feed_forward(on, x, self.activation)?,
+                Some(norm) => {
+                    let normed = on.normalise(x, norm)?;
+                    let f = block.feed_forward(on, &normed, self.activation)?;
+                    on.recycle(normed);
+                    f
+                }
+            };
+            around.after(on, f)
+        };
+        let (x, f) = if self.parallel {
+            let f = feed_forward(&residual)?;
+            (on.add(residual, &a)?, f)
+        } else {
+            let x = on.add(residual, &a)?;
+            let f = feed_forward(&x)?;
+            (x, f)
+        };
         on.recycle(a);
-        let f = block.around_feed_forward.wrap(on, &x, feed_forward)?;
         let x = on.add(x, &f)?;
         on.recycle(f);
         Ok(x)
@@ -149,21 +183,7 @@ impl<B: Backend> Network<B> {
 }
 
 impl<B: Backend> Sandwich<B> {
-    fn wrap(
-        &self,
-        on: &B,
-        x: &B::Buffer,
-        inner: impl FnOnce(&B::Buffer) -> Outcome<B::Buffer>,
-    ) -> Outcome<B::Buffer> {
-        let y = match &self.before {
-            None => inner(x)?,
-            Some(norm) => {
-                let normed = on.normalise(x, norm)?;
-                let y = inner(&normed)?;
-                on.recycle(normed);
-                y
-            }
-        };
+    fn after(&self, on: &B, y: B::Buffer) -> Outcome<B::Buffer> {
         match &self.after {
             None => Ok(y),
             Some(norm) => {
@@ -176,35 +196,24 @@ impl<B: Backend> Sandwich<B> {
 }
 
 impl<B: Backend> Block<B> {
-    fn attention(
+    /// Queries or keys of `x`, normalised and turned by their positions.
+    fn turned(
         &self,
         on: &B,
         x: &B::Buffer,
-        spans: &[Span],
+        map: &Linear<B>,
+        norm: &Option<Normaliser<B>>,
         positions: &[usize],
-        kept: Option<Vec<&mut B::Kept>>,
     ) -> Outcome<B::Buffer> {
-        let turned = |map: &Linear<B>, norm: &Option<Normaliser<B>>| {
-            let mut y = on.linear(x, map)?;
-            if let Some(norm) = norm {
-                let normed = on.normalise(&y, norm)?;
-                on.recycle(std::mem::replace(&mut y, normed));
-            }
-            match &self.rotary {
-                None => Ok::<_, LoadError>(y),
-                Some(rotary) => on.rotate(y, self.shape.head_dim, rotary, positions),
-            }
-        };
-        let q = turned(&self.query, &self.query_norm)?;
-        let k = turned(&self.key, &self.key_norm)?;
-        let v = on.linear(x, &self.value)?;
-        let mixed = on.attend([&q, &k, &v], spans, kept, &self.shape)?;
-        for buffer in [q, k, v] {
-            on.recycle(buffer);
+        let mut y = on.linear(x, map)?;
+        if let Some(norm) = norm {
+            let normed = on.normalise(&y, norm)?;
+            on.recycle(std::mem::replace(&mut y, normed));
         }
-        let y = on.linear(&mixed, &self.output)?;
-        on.recycle(mixed);
-        Ok(y)
+        match &self.rotary {
+            None => Ok(y),
+            Some(rotary) => on.rotate(y, self.shape.head_dim, rotary, positions),
+        }
     }
 
     fn feed_forward(&self, on: &B, x: &B::Buffer, activation: Activation) -> Outcome<B::Buffer> {
@@ -222,37 +231,6 @@ impl<B: Backend> Block<B> {
         on.recycle(inner);
         Ok(y)
     }
-}
-
-fn spans<B: Backend>(rows: &[&[u32]], kept: Option<&[KeptRow<B>]>) -> Vec<Span> {
-    let mut start = 0;
-    rows.iter()
-        .enumerate()
-        .map(|(i, row)| {
-            let span = Span {
-                start,
-                len: row.len(),
-                past: kept.map_or(0, |kept| kept[i].length),
-            };
-            start += row.len();
-            span
-        })
-        .collect()
-}
-
-fn store<B: Backend>(
-    on: &B,
-    x: &B::Buffer,
-    at: usize,
-    keep: &[usize],
-    layers: &mut [Option<B::Buffer>],
-) -> Outcome<()> {
-    for (wanted, slot) in keep.iter().zip(layers) {
-        if *wanted == at {
-            *slot = Some(on.copy(x)?);
-        }
-    }
-    Ok(())
 }
 
 impl AttentionShape {

@@ -1,5 +1,7 @@
 //! Every supported architecture against what transformers computed (`make_goldens.py`).
 
+mod sharing;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 use rayon::prelude::*;
 
 use super::product::{Isa, PANEL, Panels, Rows, multiply};
-use super::{Threads, kernels};
-use crate::decoder::backend::{AttentionShape, Span};
+use super::{Host, Threads, kernels};
+use crate::decoder::backend::{AttentionShape, KeyValues, Run, Seen};
 use crate::source::Elements;
 
 /// Queries whose scores are held at once.
@@ -28,15 +28,22 @@ struct Strided<'a> {
     stride: usize,
 }
 
-/// The queries of one sequence that share a key and value head.
+/// The queries of one run that share a key and value head.
 struct Group<'a> {
     shape: &'a AttentionShape,
     queries: Strided<'a>,
-    keys: Strided<'a>,
-    values: Strided<'a>,
-    kept: Option<&'a mut Head>,
+    /// Position of the first.
+    position: usize,
+    source: Source<'a>,
     /// Of each token what this group fills.
     out: Vec<&'a mut [f32]>,
+}
+
+/// Where keys and values of one head lie.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Kept(&'a Head),
+    Packed(&'a [KeyValues<'a, Host>], usize),
 }
 
 /// What a head attends to.
@@ -48,16 +55,60 @@ struct Memory<'a> {
     values: Strided<'a>,
 }
 
-/// Mixed values of all queries, (tokens, heads · head_dim), into `out`.
+impl Kept {
+    /// Adds keys and values, with room for `room` tokens in all.
+    pub(super) fn extend(
+        &mut self,
+        new: &[KeyValues<'_, Host>],
+        room: usize,
+        shape: &AttentionShape,
+    ) {
+        let (hd, width) = (shape.head_dim, shape.key_width());
+        self.heads.resize_with(shape.kv_heads, Head::default);
+        for (at, head) in self.heads.iter_mut().enumerate() {
+            let values = (room * hd).saturating_sub(head.values.len());
+            head.values.reserve_exact(values);
+            let keys = (room.div_ceil(PANEL) * PANEL * hd).saturating_sub(head.keys.len());
+            head.keys.reserve_exact(keys);
+            for part in new {
+                let [keys, values] = columns(part, at, hd, width);
+                extend(
+                    &mut head.keys,
+                    head.values.len() / hd,
+                    keys,
+                    part.rows.len(),
+                    hd,
+                );
+                for value in values.values.chunks(width) {
+                    head.values.extend_from_slice(&value[..hd]);
+                }
+            }
+        }
+    }
+}
+
+/// Keys and values of one head.
+fn columns<'a>(
+    part: &KeyValues<'a, Host>,
+    head: usize,
+    hd: usize,
+    width: usize,
+) -> [Strided<'a>; 2] {
+    [part.keys, part.values].map(|all| Strided {
+        values: &all[part.rows.start * width..part.rows.end * width][head * hd..],
+        stride: width,
+    })
+}
+
+/// Mixed values of all runs of queries, one after the other, into `out`.
 pub(super) fn attend(
-    [q, k, v]: [&[f32]; 3],
-    spans: &[Span],
-    kept: Option<Vec<&mut Kept>>,
+    q: &[f32],
+    runs: &[Run<'_, Host>],
     shape: &AttentionShape,
     out: &mut [f32],
     threads: Threads,
 ) {
-    let groups = groups([q, k, v], spans, kept, shape, out);
+    let groups = groups(q, runs, shape, out);
     match threads {
         Threads::One => {
             let mut scores = Vec::new();
@@ -72,43 +123,35 @@ pub(super) fn attend(
 }
 
 fn groups<'a>(
-    [q, k, v]: [&'a [f32]; 3],
-    spans: &[Span],
-    kept: Option<Vec<&'a mut Kept>>,
+    q: &'a [f32],
+    runs: &'a [Run<'a, Host>],
     shape: &'a AttentionShape,
     mut out: &'a mut [f32],
 ) -> Vec<Group<'a>> {
-    let (hd, count) = (shape.head_dim, shape.kv_heads);
-    let (width, kv_width) = (shape.heads * hd, count * hd);
+    let (width, count) = (shape.query_width(), shape.kv_heads);
     let share = width / count;
-    let mut groups = Vec::with_capacity(spans.len() * count);
-    let mut kept = kept.map(Vec::into_iter);
-    for span in spans {
-        let kept = kept.as_mut().and_then(Iterator::next);
-        let (mine, rest) = out.split_at_mut(span.len * width);
+    let mut groups = Vec::with_capacity(runs.len() * count);
+    for run in runs {
+        let (mine, rest) = out.split_at_mut(run.queries.len() * width);
         out = rest;
-        if span.len == 0 {
+        if mine.is_empty() {
             continue;
         }
-        let mut heads = kept.map(|kept| {
-            kept.heads.resize_with(count, Head::default);
-            kept.heads.iter_mut()
-        });
+        let queries = &q[run.queries.start * width..run.queries.end * width];
         let first = groups.len();
-        for head in 0..count {
-            let from = |values: &'a [f32], width: usize, share: usize| Strided {
-                values: &values[span.start * width..][..span.len * width][head * share..],
+        groups.extend((0..count).map(|head| Group {
+            shape,
+            queries: Strided {
+                values: &queries[head * share..],
                 stride: width,
-            };
-            groups.push(Group {
-                shape,
-                queries: from(q, width, share),
-                keys: from(k, kv_width, hd),
-                values: from(v, kv_width, hd),
-                kept: heads.as_mut().and_then(Iterator::next),
-                out: Vec::with_capacity(span.len),
-            });
-        }
+            },
+            position: run.position,
+            source: match &run.seen {
+                Seen::Kept(kept) => Source::Kept(&kept.heads[head]),
+                Seen::Packed(parts) => Source::Packed(parts, head),
+            },
+            out: Vec::with_capacity(run.queries.len()),
+        }));
         for token in mine.chunks_exact_mut(width) {
             for (group, share) in groups[first..]
                 .iter_mut()
@@ -123,24 +166,42 @@ fn groups<'a>(
 
 impl Group<'_> {
     fn attend(mut self, scores: &mut Vec<f32>) {
-        let (hd, new) = (self.shape.head_dim, self.out.len());
-        let mut packed = Vec::new();
-        let (past, keys, values) = match self.kept.take() {
-            None => {
-                extend(&mut packed, 0, self.keys, new, hd);
-                (0, &packed, self.values)
-            }
-            Some(head) => {
-                let past = head.values.len() / hd;
-                extend(&mut head.keys, past, self.keys, new, hd);
-                for value in self.values.values.chunks(self.values.stride) {
-                    head.values.extend_from_slice(&value[..hd]);
-                }
+        let (hd, past) = (self.shape.head_dim, self.position);
+        let count = self.out.len();
+        let (mut packed, mut gathered) = (Vec::new(), Vec::new());
+        let (keys, values) = match self.source {
+            Source::Kept(head) => {
                 let values = Strided {
                     values: &head.values,
                     stride: hd,
                 };
-                (past, &head.keys, values)
+                (&head.keys, values)
+            }
+            Source::Packed(parts, head) => {
+                let width = self.shape.key_width();
+                let mut known = 0;
+                for part in parts {
+                    let [keys, _] = columns(part, head, hd, width);
+                    let seen = part.rows.len().min(past + count - known);
+                    extend(&mut packed, known, keys, seen, hd);
+                    known += seen;
+                }
+                let values = match parts {
+                    [whole] => columns(whole, head, hd, width)[1],
+                    parts => {
+                        for part in parts {
+                            let [_, values] = columns(part, head, hd, width);
+                            for value in values.values.chunks(width) {
+                                gathered.extend_from_slice(&value[..hd]);
+                            }
+                        }
+                        Strided {
+                            values: &gathered,
+                            stride: hd,
+                        }
+                    }
+                };
+                (&packed, values)
             }
         };
         let memory = Memory {
@@ -148,7 +209,7 @@ impl Group<'_> {
             keys,
             values,
         };
-        if new == 1 {
+        if count == 1 {
             // One token: its heads are the rows.
             let mut rows: Vec<&mut [f32]> = self
                 .out

@@ -227,6 +227,25 @@ widest! {
     }
 }
 
+widest! {
+    /// The largest of `logits`; NaN where one is NaN or +∞.
+    fn top(logits: &[f32]) -> f32 {
+        // +∞ − ∞ and NaN alone give a sum that is not zero.
+        let bad = sum_of(logits, |x| if x < f32::INFINITY { 0.0 } else { f32::NAN });
+        largest(logits) + bad
+    }
+}
+
+widest! {
+    /// weights ← e^((logit − top)·scale); their sum.
+    fn tempered(logits: &[f32], top: f32, scale: f32, weights: &mut [f32]) -> f32 {
+        for (weight, logit) in weights.iter_mut().zip(logits) {
+            *weight = exp((logit - top) * scale);
+        }
+        sum_of(weights, |w| w)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

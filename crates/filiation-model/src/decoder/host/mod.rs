@@ -8,12 +8,13 @@ mod kernels;
 mod product;
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use filiation_checkpoint::config::Activation;
 use rayon::prelude::*;
 
-use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome, Span};
+use super::backend::{AttentionShape, Backend, KeyValues, Linear, Normaliser, Outcome, Run};
 use super::rotary::Rotary;
 use super::view::MatrixView;
 use attention::Kept;
@@ -84,6 +85,16 @@ impl Host {
         };
         scored.logprobs(self.threads)
     }
+}
+
+/// The largest of `logits`; NaN where one is NaN or +∞.
+pub(crate) fn top(logits: &[f32]) -> f32 {
+    kernels::top(logits)
+}
+
+/// weights ← e^((logit − top)·scale); their sum.
+pub(crate) fn tempered(logits: &[f32], top: f32, scale: f32, weights: &mut [f32]) -> f32 {
+    kernels::tempered(logits, top, scale, weights)
 }
 
 impl Backend for Host {
@@ -168,13 +179,34 @@ impl Backend for Host {
 
     fn attend(
         &self,
-        [q, k, v]: [&Vec<f32>; 3],
-        spans: &[Span],
-        kept: Option<Vec<&mut Kept>>,
+        q: &Vec<f32>,
+        runs: &[Run<'_, Self>],
         shape: &AttentionShape,
     ) -> Outcome<Vec<f32>> {
-        let mut out = self.take(q.len());
-        attention::attend([q, k, v], spans, kept, shape, &mut out, self.threads);
+        let count: usize = runs.iter().map(|run| run.queries.len()).sum();
+        let mut out = self.take(count * shape.query_width());
+        attention::attend(q, runs, shape, &mut out, self.threads);
+        Ok(out)
+    }
+
+    fn keep(
+        &self,
+        kept: &mut Kept,
+        new: &[KeyValues<'_, Self>],
+        room: usize,
+        shape: &AttentionShape,
+    ) -> Outcome<()> {
+        kept.extend(new, room, shape);
+        Ok(())
+    }
+
+    fn pick(&self, parts: &[(&Vec<f32>, Range<usize>)], width: usize) -> Outcome<Vec<f32>> {
+        let count: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+        let mut out = self.take(count * width);
+        out.clear();
+        for (buffer, rows) in parts {
+            out.extend_from_slice(&buffer[rows.start * width..rows.end * width]);
+        }
         Ok(out)
     }
 
@@ -203,10 +235,6 @@ impl Backend for Host {
     fn softcap(&self, mut x: Vec<f32>, cap: f64) -> Outcome<Vec<f32>> {
         self.each(&mut x, 4096, |_, x| kernels::softcap(x, cap as f32));
         Ok(x)
-    }
-
-    fn copy(&self, x: &Vec<f32>) -> Outcome<Vec<f32>> {
-        Ok(x.clone())
     }
 
     fn recycle(&self, buffer: Vec<f32>) {
