@@ -49,7 +49,8 @@ fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(-87.0, 88.0);
-    let n = (clamped * std::f32::consts::LOG2_E + SHIFT) - SHIFT;
+    let shifted = clamped * std::f32::consts::LOG2_E + SHIFT;
+    let n = shifted - SHIFT;
     let r = (-n).mul_add(LN2_LOW, (-n).mul_add(LN2_HIGH, clamped));
     // Taylor to r^7: |r| ≤ ln2/2, so what is left out is below 2^-27.
     let mut p = 1.0 / 5040.0;
@@ -64,7 +65,9 @@ fn exp(x: f32) -> f32 {
     ] {
         p = r.mul_add(p, c);
     }
-    let power = f32::from_bits((((n as i32) + 127) as u32) << 23);
+    // The lowest bits of `shifted` are n, and those above leave by the shift: a conversion would
+    // saturate, which takes an element at a time.
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.0 { 0.0 } else { p * power }
 }
 
