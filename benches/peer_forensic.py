@@ -32,7 +32,7 @@ def score(model, batch):
     row = torch.cat([torch.full((len(ids) - before,), i) for i, (ids, before) in enumerate(batch)])
     place = torch.cat([torch.arange(before, len(ids)) for ids, before in batch])
     logits = model.lm_head(states[row, place - 1])
-    return torch.log_softmax(logits, -1).gather(1, padded[row, place][:, None]).double().sum().item()
+    return peer.log_probs(logits, padded[row, place]).double().sum().item()
 
 
 def score_all(model, rows, batch):

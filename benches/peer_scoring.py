@@ -14,7 +14,7 @@ import peer
 
 def score(model, tokens):
     logits = model(tokens, use_cache=False).logits[:, :-1]
-    return torch.log_softmax(logits, -1).gather(2, tokens[:, 1:, None])
+    return peer.log_probs(logits, tokens[:, 1:])
 
 
 def score_all(model, tokens, batch):
@@ -27,7 +27,7 @@ def main():
     model = peer.load(job)
     with torch.inference_mode():
         if tune:
-            return peer.tune([4, 8, 16], lambda batch: score_all(model, tokens[:16], batch))
+            return peer.tune([2, 4, 8, 16], lambda batch: score_all(model, tokens[:16], batch))
         score(model, tokens[:1, :32])
         print("first", flush=True)
         seconds, total = peer.timed(lambda: score_all(model, tokens, job["batch"]))

@@ -22,8 +22,9 @@ mod small;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use figures::{GROUPS, Plan};
 use process::Workshop;
@@ -61,6 +62,7 @@ fn compare(models: &Path, args: &[String]) -> Result<()> {
     let workshop = Workshop {
         scratch: scratch.path().into(),
         python,
+        started: AtomicUsize::new(0),
     };
     let quick = args.iter().any(|a| a == "--quick");
     let named: Vec<&String> = args.iter().filter(|a| !a.starts_with("--")).collect();
@@ -73,6 +75,13 @@ fn compare(models: &Path, args: &[String]) -> Result<()> {
     let machine = machine::facts()?;
     let versions = machine::versions(&workshop)?;
     say(&format!("{machine}\n{versions}"))?;
+    ensure!(
+        named
+            .iter()
+            .all(|n| GROUPS.iter().any(|(name, _)| name.contains(n.as_str()))),
+        "{named:?} names no figures, expected a part of one of {:?}",
+        GROUPS.map(|(name, _)| name)
+    );
     let mut found = Vec::new();
     for (name, measure) in GROUPS {
         if named.is_empty() || named.iter().any(|n| name.contains(n.as_str())) {

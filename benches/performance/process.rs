@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,8 @@ pub(crate) struct Workshop {
     pub(crate) scratch: PathBuf,
     /// The interpreter of the peers.
     pub(crate) python: PathBuf,
+    /// Children that were started.
+    pub(crate) started: AtomicUsize,
 }
 
 impl Workshop {
@@ -87,7 +90,9 @@ impl Workshop {
     }
 
     pub(crate) fn start(&self, mut command: Command) -> Result<Running> {
-        let said = self.scratch.join("said");
+        // Children may run side by side.
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let said = self.scratch.join(format!("said-{number}"));
         let start = Instant::now();
         let mut child = command
             .stdin(Stdio::null())

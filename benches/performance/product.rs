@@ -6,12 +6,27 @@ use anyhow::{Context, Result};
 use filiation_checkpoint::config::ModelConfig;
 use serde_json::{Value, json};
 
-/// A way to multiply two square matrices on every core: name, and how often a call does it.
-type Way = (&'static str, fn(&mut Square));
+use crate::machine;
+
+/// A way to multiply square matrices on every core.
+struct Way {
+    name: &'static str,
+    /// Whether each thread has a product of its own.
+    apart: bool,
+    multiply: fn(&mut Square),
+}
 
 const WAYS: [Way; 2] = [
-    ("gemm, one product on all threads", Square::shared),
-    ("gemm, one product a thread", Square::apart),
+    Way {
+        name: "gemm, one product on all threads",
+        apart: false,
+        multiply: Square::shared,
+    },
+    Way {
+        name: "gemm, one product a thread",
+        apart: true,
+        multiply: Square::apart,
+    },
 ];
 
 /// f32 matrices, one set a thread.
@@ -24,7 +39,7 @@ struct Square {
 pub(crate) fn peak(job: &Value) -> Result<Value> {
     let side = usize::try_from(job["side"].as_u64().context("no `side`")?)?;
     let seconds = job["seconds"].as_f64().context("no `seconds`")?;
-    let threads = rayon_threads();
+    let threads = machine::threads();
     let values: Vec<f32> = (0..side * side)
         .map(|i| (i % 61) as f32 / 61.0 - 0.5)
         .collect();
@@ -34,28 +49,20 @@ pub(crate) fn peak(job: &Value) -> Result<Value> {
         sets: (0..threads).map(|_| set()).collect(),
     };
     let mut best = (0.0, "");
-    for (name, multiply) in WAYS {
-        let products = if name.ends_with("a thread") {
-            threads
-        } else {
-            1
-        };
+    for way in WAYS {
+        let products = if way.apart { threads } else { 1 };
         let work = 2.0 * (side as f64).powi(3) * products as f64;
         let start = Instant::now();
         while start.elapsed().as_secs_f64() < seconds {
             let one = Instant::now();
-            multiply(&mut square);
+            (way.multiply)(&mut square);
             let speed = work / one.elapsed().as_secs_f64();
             if speed > best.0 {
-                best = (speed, name);
+                best = (speed, way.name);
             }
         }
     }
     Ok(json!({ "flops": best.0, "by": best.1 }))
-}
-
-fn rayon_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Square {

@@ -1,4 +1,4 @@
-"""Makes the model folders that tests/real and benches/scoring read.
+"""Makes the model folders that tests/real and benches/performance read.
 
     python3 -m venv VENV && VENV/bin/pip install torch transformers==5.23.0 gguf sentencepiece protobuf accelerate
     VENV/bin/python tests/real/setup.py FOLDER
