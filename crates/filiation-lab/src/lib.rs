@@ -2,12 +2,12 @@
 //!
 //! A [`Recipe`] names text sources, shapes, schedules and models; [`build`] trains them in order and
 //! writes each as a Hugging Face folder with a record of its parents. Same recipe, text and seeds
-//! give the same bytes on the same kind of machine.
+//! give the same bytes on the same kind of machine, whatever the number of threads.
 //!
 //! The network's backward pass is written out by hand over flat slices. Its tests hold every gradient
 //! against automatic differentiation, and the optimiser refuses a parameter that got none. A batch is
-//! cut into shards by its size alone and sums have a fixed order, so that the number of threads
-//! changes no byte.
+//! cut into shards by its size alone, and sums have a fixed order. [`train_windows`] trains on given
+//! tokens and writes nothing: it is there to be timed.
 
 mod attention;
 mod backward;

@@ -188,14 +188,20 @@ mod tests {
     }
 
     #[test]
-    fn same_seed_same_documents() {
+    fn same_seed_same_documents_on_any_number_of_threads() {
         let network = network(&tiny(), 4);
-        let run = |seed| {
-            sample(&network, 300, 8, 1.0, &mut stream(seed, Stream::Sample)).expect("samples")
+        let run = |seed, threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let mut rng = stream(seed, Stream::Sample);
+            // Three groups, and more where draws were empty.
+            let draw = || sample(&network, 300, 8, 1.0, &mut rng).expect("samples");
+            pool.expect("threads").install(draw)
         };
-        assert_eq!(run(1), run(1));
-        assert_ne!(run(1), run(2));
-        assert!(run(1).iter().all(|row| !row.is_empty() && row.len() <= 8));
+        let one = run(1, 1);
+        assert!(one == run(1, 2) && one == run(1, 3));
+        assert_ne!(one, run(2, 2));
+        assert_eq!(one.len(), 300);
+        assert!(one.iter().all(|row| !row.is_empty() && row.len() <= 8));
     }
 
     #[test]

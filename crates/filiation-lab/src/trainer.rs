@@ -162,3 +162,63 @@ fn check_windows(shape: &Shape, vocabulary: usize, windows: &[Vec<u32>]) -> Resu
         Err(wrong("token", f64::from(*token), "below the vocabulary"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::tests::tiny;
+
+    const SCHEDULE: Schedule = Schedule {
+        steps: 12,
+        windows: 200,
+        rate: 1e-2,
+        warmup: 2,
+        floor: 0.1,
+        weight_decay: 0.01,
+        clip: 1.0,
+    };
+
+    fn windows() -> Vec<Vec<u32>> {
+        let window = |i: u32| (0..13).map(move |j| 2 + (i + j) % 29).collect();
+        (0..300).map(window).collect()
+    }
+
+    #[test]
+    fn given_windows_are_learned_the_same_on_any_number_of_threads() {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let mut seen = Vec::new();
+            let losses = pool.expect("threads").install(|| {
+                let mut watch = |step, loss| seen.push((step, loss));
+                train_windows(&tiny(), 31, &SCHEDULE, 1, &windows(), &mut watch)
+            });
+            let losses = losses.expect("trains");
+            let told: Vec<(u32, f64)> = (1..).zip(losses.iter().copied()).collect();
+            assert_eq!(seen, told);
+            losses
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(3));
+        assert!(
+            (one[0] - 31_f64.ln()).abs() < 0.5 && one[11] < one[0] - 0.5,
+            "{one:?}"
+        );
+    }
+
+    #[test]
+    fn windows_that_do_not_fit_are_refused() {
+        let refused = |windows: &[Vec<u32>]| {
+            train_windows(&tiny(), 31, &SCHEDULE, 1, windows, &mut |_, _| ())
+                .expect_err("refused")
+                .to_string()
+        };
+        assert_eq!(refused(&[]), "`windows`: number is 0, expected at least 1");
+        let short = refused(&[vec![2; 13], vec![2; 12]]);
+        assert_eq!(short, "`windows`: length is 12, expected context + 1");
+        let outside = refused(&[vec![31; 13]]);
+        assert_eq!(
+            outside,
+            "`windows`: token is 31, expected below the vocabulary"
+        );
+    }
+}
