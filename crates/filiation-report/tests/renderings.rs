@@ -50,6 +50,7 @@ fn report(source: &str) -> Report {
         basis: Basis::Population,
         unit: "nats per byte".into(),
         candidates: vec![score("t1", -0.031_416), score("t2", 0.271_828)],
+        controls: vec![],
         finding: None,
         power: None,
         details: [("pairs".to_owned(), 64.0)].into(),
