@@ -74,6 +74,7 @@ pub(crate) fn probes(
         },
         max_tokens: case.max_tokens,
         samples: case.samples,
+        temperature: case.temperature,
         seed: case.seed,
         ..ProbeOptions::default()
     };

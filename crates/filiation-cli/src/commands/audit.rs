@@ -53,6 +53,9 @@ pub(crate) struct Audit {
     /// Completions of each prompt by each teacher.
     #[arg(long)]
     samples: Option<u32>,
+    /// Sampling temperature of the teachers.
+    #[arg(long, allow_negative_numbers = true)]
+    temperature: Option<f64>,
     /// Only the first prompts of each suite: for trying out, and said so in the report.
     #[arg(long, value_name = "PROMPTS")]
     limit: Option<usize>,
@@ -119,6 +122,7 @@ impl Audit {
         case.seed = self.seed.unwrap_or(case.seed);
         case.max_tokens = self.max_tokens.unwrap_or(case.max_tokens);
         case.samples = self.samples.unwrap_or(case.samples);
+        case.temperature = self.temperature.unwrap_or(case.temperature);
         case.limit = self.limit.or(case.limit);
         case.prior = self.prior.or(case.prior);
         case.found_by = self.found_by.unwrap_or(case.found_by);
@@ -147,6 +151,7 @@ impl Audit {
             suites: Vec::new(),
             max_tokens: Case::default_max_tokens(),
             samples: Case::default_samples(),
+            temperature: Case::default_temperature(),
             limit: None,
             seed: 0,
             prior: None,
