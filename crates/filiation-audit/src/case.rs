@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{AuditError, disk, hint};
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "name",
     "suspect",
     "base",
@@ -20,6 +20,7 @@ const KEYS: [&str; 15] = [
     "max_tokens",
     "samples",
     "temperature",
+    "raw",
     "limit",
     "seed",
     "prior",
@@ -113,6 +114,9 @@ pub struct Case {
     /// Sampling temperature of the teachers; 0 takes the likeliest token each time.
     #[serde(default = "Case::default_temperature")]
     pub temperature: f64,
+    /// Put every prompt as plain text, even where all parties have a chat template.
+    #[serde(default)]
+    pub raw: bool,
     /// Only the first prompts of each suite: for trying out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
