@@ -5,6 +5,7 @@
 //! by it where the models have different numbers of them. MATCH (see [`super`]) compares the
 //! neurons. At the end the alignment is undone, and what is left is the change of the weights.
 
+use filiation_checkpoint::config::ExpectedTensor;
 use filiation_checkpoint::{Checkpoint, CheckpointError};
 use filiation_core::{ChangeRank, ChangedTensor, LayerRelation, WeightRelation};
 use filiation_stats::assignment::assign;
@@ -77,7 +78,8 @@ pub fn relate(this: &Checkpoint, other: &Checkpoint) -> Result<WeightRelation, P
     let related = shared_neurons(&relation).is_some_and(|p| p <= LOG10_SIZE);
     let mut tensors = tensors.concat();
     tensors.extend(pair.outside_layers(related));
-    if same_tensors(this, other) {
+    // A tensor that could not be compared might hold any change.
+    if same_tensors(this, other) && tensors.len() == needed(this).len() {
         relation.largest_change = Some(largest(&tensors));
     }
     if related {
@@ -330,13 +332,14 @@ fn comparable(this: &Checkpoint, other: &Checkpoint) -> bool {
     a.architecture == b.architecture && a.width == b.width
 }
 
+fn needed(of: &Checkpoint) -> Vec<ExpectedTensor> {
+    let mut all = of.config().expected_tensors();
+    all.retain(|t| !t.optional);
+    all
+}
+
 /// Whether both models have the same tensors in the same shapes.
 fn same_tensors(this: &Checkpoint, other: &Checkpoint) -> bool {
-    let needed = |of: &Checkpoint| {
-        let mut all = of.config().expected_tensors();
-        all.retain(|t| !t.optional);
-        all
-    };
     comparable(this, other) && needed(this) == needed(other)
 }
 

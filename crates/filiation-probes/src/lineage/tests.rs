@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use filiation_checkpoint::config::Architecture;
 use filiation_core::{
     Answer, ModelError, Observations, Party, Probe, Reason, RequestId, Role, Statistic,
     WeightRelation,
@@ -108,6 +109,44 @@ fn an_eight_and_a_four_bit_copy_are_the_same_model() {
             says(&found),
             "same model; weights stored with other precision"
         );
+    }
+}
+
+/// Fused projections, transposed matrices and other names, end to end.
+#[test]
+fn other_layouts_say_the_same() {
+    for architecture in [
+        Architecture::Gpt2,
+        Architecture::GptNeoX,
+        Architecture::Phi3,
+    ] {
+        let make = |seed| Model::random_as(architecture, WIDTH, NEURONS, 3, seed);
+        let of = make(1);
+        // Norms that centre allow no flips.
+        let flip = architecture == Architecture::Phi3;
+        let found = related(&of.disguised(flip, 5), &of, false);
+        assert_eq!(
+            says(&found),
+            "same model; hidden dimensions permuted; neurons permuted; heads permuted",
+            "{architecture:?}"
+        );
+        assert!(mean_cka(&found) > 0.9999, "{architecture:?}");
+
+        let noisy = of.noisy(0.02, 6);
+        assert_eq!(says(&related(&noisy, &of, false)), "derived");
+        let found = related(&noisy.disguised(flip, 5), &of, false);
+        assert_eq!(
+            says(&found),
+            "derived; hidden dimensions permuted; neurons permuted; heads permuted",
+            "{architecture:?}"
+        );
+        let change = found.largest_change.expect("same shapes");
+        assert!(change < 0.03, "{architecture:?}: {change}");
+
+        let found = related(&make(2), &of, false);
+        assert!(says(&found).starts_with("unrelated"), "{architecture:?}");
+        let p = shared_neurons(&found).expect("enough neurons");
+        assert!(p > -3.0, "{architecture:?}: {p}");
     }
 }
 

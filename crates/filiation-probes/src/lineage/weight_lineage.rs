@@ -96,6 +96,7 @@ impl Probe for WeightLineage {
                 effect: (sd > 0.0).then(|| score / sd),
                 units,
             }],
+            controls: Vec::new(),
             finding: finding(relation, score),
             power: None,
             details: details(relation),
