@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -139,6 +140,29 @@ impl Folder {
 impl MappedFile {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Lets the pages of `range` go until they are read again: whoever has used a tensor up need
+    /// not keep it in memory.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            #[expect(
+                unsafe_code,
+                reason = "the map is read-only and of a file, so that what is dropped is what would \
+                          be read again; the contract is that of `map`"
+            )]
+            // SAFETY: as above.
+            let advised = unsafe {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                self.map
+                    .unchecked_advise_range(advice, range.start, range.len())
+            };
+            // Only memory is at stake.
+            drop(advised);
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     pub(crate) fn json(&self) -> Result<Value, CheckpointError> {

@@ -182,6 +182,13 @@ impl Weights {
         Some(self.view(located))
     }
 
+    /// Lets the memory of tensor `name` go until it is read again.
+    pub(crate) fn release(&self, name: &str) {
+        if let Some(located) = self.tensors.get(name) {
+            self.files[located.file].release(located.range.clone());
+        }
+    }
+
     /// File that holds tensor `name`.
     pub(crate) fn file_of(&self, name: &str) -> Option<&Path> {
         let located = self.tensors.get(name)?;
@@ -209,7 +216,9 @@ impl Weights {
         let tensors: Vec<_> = self.tensors.iter().collect();
         let hit = tensors.par_iter().find_map_first(|(name, located)| {
             let view = self.view(located);
-            first_not_finite(&view).map(|index| (name, located, view, index))
+            let index = first_not_finite(&view);
+            self.files[located.file].release(located.range.clone());
+            index.map(|index| (name, located, view, index))
         });
         let Some((name, located, view, index)) = hit else {
             return Ok(());

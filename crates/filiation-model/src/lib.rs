@@ -14,6 +14,8 @@ mod source;
 mod testing;
 mod text;
 
+#[doc(hidden)]
+pub use decoder::Product;
 pub use decoder::{Cache, Decoder, Hidden};
 pub use device::DeviceChoice;
 pub use error::{GgufProblem, LoadError};

@@ -25,6 +25,9 @@ pub trait WeightSource {
 pub trait SharedBytes: Send + Sync {
     /// The bytes: little-endian elements, row-major.
     fn bytes(&self) -> &[u8];
+
+    /// Says that the bytes will not be read soon: memory that can be filled again may go.
+    fn release(&self) {}
 }
 
 /// The elements of a tensor, as they are stored. Cheap to clone.
@@ -106,6 +109,14 @@ impl WeightData {
         }
     }
 
+    /// Says that the elements will not be read soon.
+    pub(crate) fn release(&self) {
+        match self {
+            Self::Owned(_) => {}
+            Self::F32(shared) | Self::BF16(shared) | Self::F16(shared) => shared.release(),
+        }
+    }
+
     /// A copy in f32; exact.
     pub fn to_f32(&self) -> Vec<f32> {
         let elements = self.elements();
@@ -141,6 +152,10 @@ impl SharedBytes for InCheckpoint {
     fn bytes(&self) -> &[u8] {
         // An open checkpoint is immutable and the name was found in it once.
         Checkpoint::tensor(&self.checkpoint, &self.name).map_or(&[], |view| view.data)
+    }
+
+    fn release(&self) {
+        self.checkpoint.release(&self.name);
     }
 }
 

@@ -155,6 +155,12 @@ impl Checkpoint {
             })
     }
 
+    /// Lets the memory that holds tensor `name` go. Nothing changes but that its next reader waits
+    /// for the file again.
+    pub fn release(&self, name: &str) {
+        self.weights.release(name);
+    }
+
     /// Reads `tokenizer.json`. Costs up to a second for large vocabularies.
     ///
     /// # Errors

@@ -268,7 +268,9 @@ impl<B: Backend> Loader<'_, B> {
                 .map(|bias| outputs.iter().map(|o| bias[*o]).collect());
             self.ready(fused.select(&outputs), bias)
         };
-        Ok([part(0)?, part(1)?, part(2)?])
+        let parts = [part(0)?, part(1)?, part(2)?];
+        fused.data.release();
+        Ok(parts)
     }
 
     fn linear(&self, name: &str, outputs: usize, inputs: usize, bias: bool) -> Outcome<Linear<B>> {

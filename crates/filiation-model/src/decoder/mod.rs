@@ -25,6 +25,7 @@ pub use cache::Cache;
 use cache::CacheInner;
 use crew::HostCrew;
 use device::OnDevice;
+pub use host::Product;
 use host::{Host, Threads};
 pub(crate) use host::{tempered, top};
 pub(crate) use layout::shared;

@@ -1,6 +1,7 @@
 //! Loops over slices that the compiler turns into the widest vector instructions of the processor.
 
 use filiation_checkpoint::config::Activation;
+use half::bf16;
 
 const LANES: usize = 16;
 
@@ -175,6 +176,15 @@ widest! {
         }
         if let Some(bias) = bias {
             out.iter_mut().zip(bias).for_each(|(out, b)| *out += b);
+        }
+    }
+}
+
+widest! {
+    /// bfloat16 to f32; exact.
+    fn widen(narrow: &[bf16], wide: &mut [f32]) {
+        for (wide, narrow) in wide.iter_mut().zip(narrow) {
+            *wide = f32::from_bits(u32::from(narrow.to_bits()) << 16);
         }
     }
 }

@@ -19,6 +19,7 @@ use super::rotary::Rotary;
 use super::view::MatrixView;
 use attention::Kept;
 use head::Scored;
+pub use product::Product;
 use product::{Packed, Rows, product};
 
 /// Whether one operation may use every thread, or others run beside it.
@@ -104,7 +105,9 @@ impl Backend for Host {
     type Kept = Kept;
 
     fn matrix(&self, view: MatrixView) -> Outcome<Arc<Packed>> {
-        Ok(Arc::new(Packed::new(&view)))
+        let packed = Packed::new(&view);
+        view.data.release();
+        Ok(Arc::new(packed))
     }
 
     fn vector(&self, values: Vec<f32>) -> Outcome<Vec<f32>> {

@@ -9,6 +9,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod measured;
 mod packed;
 mod portable;
 #[cfg(test)]
@@ -19,8 +20,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Threads;
+use super::{Threads, kernels};
 use crate::source::Elements;
+pub use measured::Product;
+use packed::Aligned;
 pub(super) use packed::Packed;
 pub(super) use tile::Isa;
 use tile::Tile;
@@ -32,6 +35,9 @@ pub(super) const PANEL: usize = 48;
 /// Inputs taken at a time: this much of a panel (36 KiB of f32) stays in the first-level cache while
 /// all rows pass over it.
 const DEPTH: usize = 192;
+
+/// The same where a panel is widened first, and shares the cache with what it is widened from.
+const WIDENED_DEPTH: usize = 96;
 
 /// Rows that pass over a panel before the next: few enough for all their inputs and this panel to
 /// stay in the second-level cache.
@@ -77,6 +83,10 @@ impl Panels<'_> {
         self.outputs.div_ceil(PANEL)
     }
 
+    const fn is_narrow(&self) -> bool {
+        !matches!(self.values, Elements::F32(_))
+    }
+
     fn columns(&self, panel: usize) -> usize {
         PANEL.min(self.outputs - panel * PANEL)
     }
@@ -88,7 +98,12 @@ impl Panels<'_> {
 
     /// All of `panels`, in the order in which one block of rows passes over them.
     fn slices(&self, panels: Range<usize>) -> impl Iterator<Item = Slice> {
-        let parts = self.inputs.div_ceil(DEPTH);
+        let most = if self.is_narrow() {
+            WIDENED_DEPTH
+        } else {
+            DEPTH
+        };
+        let parts = self.inputs.div_ceil(most);
         panels.flat_map(move |panel| {
             shares(self.inputs, parts).map(move |part| Slice {
                 panel,
@@ -108,7 +123,12 @@ impl<'a> Panels<'a> {
         let range = self.range(slice);
         match self.values {
             Elements::F32(values) => &values[range],
-            Elements::BF16(_) | Elements::F16(_) => {
+            Elements::BF16(values) => {
+                let scratch = &mut scratch[..range.len()];
+                kernels::widen(&values[range], scratch);
+                scratch
+            }
+            Elements::F16(_) => {
                 let scratch = &mut scratch[..range.len()];
                 self.values.widen(range.start, scratch);
                 scratch
@@ -139,16 +159,19 @@ pub(super) fn multiply(
     if b.inputs == 0 && !resume {
         out.iter_mut().for_each(|row| row.fill(0.0));
     }
-    let narrow = !matches!(b.values, Elements::F32(_));
-    let most = if narrow { WIDENED_ROWS } else { ROWS };
-    let mut scratch = vec![0.0; if narrow { DEPTH * PANEL } else { 0 }];
+    let (most, wide) = if b.is_narrow() {
+        (WIDENED_ROWS, WIDENED_DEPTH * PANEL)
+    } else {
+        (ROWS, 0)
+    };
+    let mut scratch = Aligned::new(wide);
     for block in shares(a.count, a.count.div_ceil(most)) {
         let tiles = block.len().div_ceil(isa.rows());
         let mut slices = b.slices(panels.clone()).peekable();
         while let Some(slice) = slices.next() {
             let next = slices.peek().filter(|_| block.len() >= ROWS_AHEAD);
             let ahead = next.map_or(&[][..], |next| b.values.bytes(b.range(*next)));
-            let values = b.widened(slice, &mut scratch);
+            let values = b.widened(slice, scratch.get_mut());
             let at = (slice.panel - panels.start) * PANEL;
             for (rows, lines) in shares(block.len(), tiles).zip(shares(ahead.len(), tiles)) {
                 let rows = block.start + rows.start..block.start + rows.end;

@@ -111,14 +111,14 @@ fn pack<T: Copy + Default + Send + Sync>(source: &[T], view: &MatrixView) -> Ali
 
 /// Values that begin at a cache line.
 #[derive(Debug)]
-struct Aligned<T> {
+pub(super) struct Aligned<T> {
     values: Vec<T>,
     start: usize,
     len: usize,
 }
 
 impl<T: Copy + Default> Aligned<T> {
-    fn new(len: usize) -> Self {
+    pub(super) fn new(len: usize) -> Self {
         let values = vec![T::default(); len + LINE / size_of::<T>()];
         // The elements stay where they are when the vector is moved.
         let start = values.as_ptr().align_offset(LINE).min(values.len() - len);
@@ -129,7 +129,7 @@ impl<T: Copy + Default> Aligned<T> {
         &self.values[self.start..][..self.len]
     }
 
-    fn get_mut(&mut self) -> &mut [T] {
+    pub(super) fn get_mut(&mut self) -> &mut [T] {
         &mut self.values[self.start..][..self.len]
     }
 }
