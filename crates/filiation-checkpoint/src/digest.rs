@@ -3,6 +3,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::Mapping;
 use crate::folder::MappedFile;
 
 /// A file and what is in it.
@@ -18,12 +19,14 @@ pub struct FileDigest {
 }
 
 impl FileDigest {
-    /// Digest of `bytes`, the whole of file `name`.
-    pub fn of(name: impl Into<String>, bytes: &[u8]) -> Self {
+    /// Digest of `file`, the whole of what is called `name`. Its memory is let go of as it is read.
+    pub fn of(name: impl Into<String>, file: &Mapping) -> Self {
+        let mut hasher = Sha256::new();
+        file.parts().for_each(|part| hasher.update(part));
         Self {
             name: name.into(),
-            bytes: bytes.len() as u64,
-            sha256: Digest::of(bytes),
+            bytes: file.bytes().len() as u64,
+            sha256: Digest::from_bytes(hasher.finalize().into()),
         }
     }
 
@@ -36,24 +39,6 @@ impl FileDigest {
     }
 }
 
-/// Bytes hashed between two releases of memory.
-const RUN: usize = 8 << 20;
-
-/// As [`FileDigest::of`], without leaving the whole file in memory.
-fn digest(file: &MappedFile) -> FileDigest {
-    let bytes = file.bytes();
-    let mut hash = Sha256::new();
-    for (i, run) in bytes.chunks(RUN).enumerate() {
-        hash.update(run);
-        file.release(i * RUN..i * RUN + run.len());
-    }
-    FileDigest {
-        name: file.name.clone(),
-        bytes: bytes.len() as u64,
-        sha256: Digest::from_bytes(hash.finalize().into()),
-    }
-}
-
 /// Digests of `files`, computed in parallel, sorted by name.
 pub(crate) fn digest_all(files: &[&MappedFile]) -> Vec<FileDigest> {
     // The largest first: a file is hashed by one core, and it should not be the last to start.
@@ -62,7 +47,7 @@ pub(crate) fn digest_all(files: &[&MappedFile]) -> Vec<FileDigest> {
     let mut digests: Vec<_> = order
         .par_iter()
         .with_max_len(1)
-        .map(|f| digest(f))
+        .map(|f| FileDigest::of(&f.name, f.map()))
         .collect();
     digests.sort_by(|a, b| a.name.cmp(&b.name));
     digests
@@ -70,12 +55,26 @@ pub(crate) fn digest_all(files: &[&MappedFile]) -> Vec<FileDigest> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    fn digest(name: &str, bytes: &[u8]) -> FileDigest {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(bytes).expect("room on the disk");
+        FileDigest::of(name, &Mapping::new(&file).expect("maps"))
+    }
+
+    #[test]
+    fn a_file_has_the_digest_of_its_bytes() {
+        let found = digest("a", b"some bytes");
+        assert_eq!((found.bytes, found.sha256), (10, Digest::of(b"some bytes")));
+    }
 
     #[test]
     fn combining_does_not_depend_on_order() {
-        let a = FileDigest::of("a", b"1");
-        let b = FileDigest::of("b", b"2");
+        let a = digest("a", b"1");
+        let b = digest("b", b"2");
         let both = FileDigest::combine(&[a.clone(), b.clone()]);
         assert_eq!(both, FileDigest::combine(&[b.clone(), a.clone()]));
         assert_ne!(both, FileDigest::combine(&[a]));
@@ -89,8 +88,8 @@ mod tests {
 
     #[test]
     fn names_count() {
-        let a = FileDigest::of("a", b"1");
-        let renamed = FileDigest::of("b", b"1");
+        let a = digest("a", b"1");
+        let renamed = digest("b", b"1");
         assert_ne!(FileDigest::combine(&[a]), FileDigest::combine(&[renamed]));
     }
 }

@@ -2,13 +2,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
 use serde_json::Value;
 
-use crate::{CheckpointError, Limits};
+use crate::{CheckpointError, Limits, Mapping};
 
 /// A model folder. Only files that lie in it are opened, or, in a hub cache, the blobs beside it
 /// that its links lead to.
@@ -26,7 +24,7 @@ pub(crate) struct MappedFile {
     pub(crate) name: String,
     /// Path for messages.
     pub(crate) path: PathBuf,
-    map: Mmap,
+    map: Mapping,
 }
 
 impl Folder {
@@ -94,7 +92,9 @@ impl Folder {
         if !fs::metadata(&target).map_err(io)?.is_file() {
             return Err(CheckpointError::NotAFile { file: path });
         }
-        let map = File::open(&target).and_then(|f| map(&f)).map_err(io)?;
+        let map = File::open(&target)
+            .and_then(|f| Mapping::new(&f))
+            .map_err(io)?;
         Ok(Some(MappedFile {
             name: name.to_owned(),
             path,
@@ -139,30 +139,11 @@ impl Folder {
 
 impl MappedFile {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
+        self.map.bytes()
     }
 
-    /// Lets the pages of `range` go until they are read again: whoever has used a tensor up need
-    /// not keep it in memory.
-    pub(crate) fn release(&self, range: Range<usize>) {
-        #[cfg(unix)]
-        {
-            #[expect(
-                unsafe_code,
-                reason = "the map is read-only and of a file, so that what is dropped is what would \
-                          be read again; the contract is that of `map`"
-            )]
-            // SAFETY: as above.
-            let advised = unsafe {
-                let advice = memmap2::UncheckedAdvice::DontNeed;
-                self.map
-                    .unchecked_advise_range(advice, range.start, range.len())
-            };
-            // Only memory is at stake.
-            drop(advised);
-        }
-        #[cfg(not(unix))]
-        let _ = range;
+    pub(crate) fn map(&self) -> &Mapping {
+        &self.map
     }
 
     pub(crate) fn json(&self) -> Result<Value, CheckpointError> {
@@ -172,17 +153,6 @@ impl MappedFile {
             cause,
         })
     }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "a map is sound only while nobody shortens the file; weights do not fit in memory \
-              twice, and a writer that races us ends the process, never the evidence: digests are \
-              taken over the same map"
-)]
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: opened read-only, never written through; see the reason above for other processes.
-    unsafe { Mmap::map(file) }
 }
 
 // A snapshot of the hub cache is `models--org--name/snapshots/<revision>`, and its files are links

@@ -182,13 +182,6 @@ impl Weights {
         Some(self.view(located))
     }
 
-    /// Lets the memory of tensor `name` go until it is read again.
-    pub(crate) fn release(&self, name: &str) {
-        if let Some(located) = self.tensors.get(name) {
-            self.files[located.file].release(located.range.clone());
-        }
-    }
-
     /// File that holds tensor `name`.
     pub(crate) fn file_of(&self, name: &str) -> Option<&Path> {
         let located = self.tensors.get(name)?;
@@ -216,9 +209,8 @@ impl Weights {
         let tensors: Vec<_> = self.tensors.iter().collect();
         let hit = tensors.par_iter().find_map_first(|(name, located)| {
             let view = self.view(located);
-            let index = first_not_finite(&view);
-            self.files[located.file].release(located.range.clone());
-            index.map(|index| (name, located, view, index))
+            let index = self.first_not_finite(located)?;
+            Some((name, located, view, index))
         });
         let Some((name, located, view, index)) = hit else {
             return Ok(());
@@ -234,11 +226,27 @@ impl Weights {
             value: value[0].into(),
         })
     }
-}
 
-fn first_not_finite(view: &TensorView<'_>) -> Option<usize> {
-    view.data
-        .par_chunks(BLOCK * view.dtype.size())
-        .enumerate()
-        .find_map_first(|(i, data)| Some(i * BLOCK + view.dtype.first_not_finite(data)?))
+    fn first_not_finite(&self, located: &Located) -> Option<usize> {
+        let view = self.view(located);
+        let size = BLOCK * view.dtype.size();
+        view.data
+            .par_chunks(size)
+            .enumerate()
+            .find_map_first(|(i, data)| {
+                let found = view.dtype.first_not_finite(data);
+                let start = located.range.start + i * size;
+                let map = self.files[located.file].map();
+                map.release(start..start + data.len());
+                Some(i * BLOCK + found?)
+            })
+    }
+
+    /// Lets go of the memory that tensor `name` takes.
+    pub(crate) fn release(&self, name: &str) {
+        if let Some(located) = self.tensors.get(name) {
+            let map = self.files[located.file].map();
+            map.release(located.range.clone());
+        }
+    }
 }

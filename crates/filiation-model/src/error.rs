@@ -108,6 +108,14 @@ pub enum LoadError {
         /// Rows of the batch.
         expected: usize,
     },
+    /// A bound on memory that the model does not fit in, layer by layer.
+    #[error("{space} bytes of memory are left for the model, expected at least {least}")]
+    Memory {
+        /// The least that would do.
+        least: u64,
+        /// What the bound leaves.
+        space: u64,
+    },
     /// The engine below failed.
     #[error("the engine could not build the model")]
     Engine(#[from] candle_core::Error),
@@ -206,6 +214,10 @@ impl LoadError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Checkpoint(error) => error.hint(),
+            Self::Memory { least, space } => {
+                let more = (least - space).div_ceil(1_000_000);
+                Some(format!("allow at least {more} MB more"))
+            }
             Self::Gguf {
                 problem: GgufProblem::NotOneFile { .. },
                 ..

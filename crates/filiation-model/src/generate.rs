@@ -4,14 +4,12 @@ use filiation_core::{Completion, Finish, Sampling};
 
 use crate::LoadError;
 use crate::decoder::{Cache, Decoder, shared};
-use crate::rows::{Outcome, check, failed, pick, short};
+use crate::rows::{Outcome, check, failed, fits, pick, short};
 use crate::sample::Sampler;
 use crate::text::Text;
 
 /// Most rows that one decoding step takes.
 const ROWS: usize = 64;
-/// Keys and values that the caches may hold at once: 1 GiB of f32.
-const CACHE_VALUES: usize = 1 << 28;
 
 /// A completion that is asked for.
 #[derive(Debug, Clone)]
@@ -48,7 +46,11 @@ pub(crate) fn completions(
 ) -> Vec<Outcome<Completion>> {
     let mut results: Vec<Option<Outcome<Completion>>> = wanted
         .iter()
-        .map(|w| check(decoder, &w.prompt).err().map(Err))
+        .map(|w| {
+            let whole = w.prompt.len().saturating_add(w.max_tokens);
+            let fits = fits(decoder, whole.min(decoder.config().positions));
+            check(decoder, &w.prompt).and(fits).err().map(Err)
+        })
         .collect();
     let sound = (0..wanted.len()).filter(|&i| results[i].is_none());
     let mut draw = Draw::new(decoder, ends, wanted, sound.collect());
@@ -130,7 +132,7 @@ impl<'a> Draw<'a> {
         let new = self.rows.len();
         let mut held: usize = self.rows.iter().map(|row| row.room).sum();
         let (mut tokens, mut before): (usize, &[u32]) = (0, &[]);
-        let most = CACHE_VALUES / self.decoder.cached_values();
+        let budget = *self.decoder.budget();
         while let Some(&at) = self.waiting.last()
             && self.rows.len() < ROWS
         {
@@ -140,7 +142,7 @@ impl<'a> Draw<'a> {
             let left = wanted.max_tokens.min(positions + 1 - wanted.prompt.len());
             let room = wanted.prompt.len() + left;
             tokens += wanted.prompt.len() - shared(before, &wanted.prompt);
-            let fits = held + room <= most && tokens <= self.decoder.batch_tokens();
+            let fits = held + room <= budget.cached && tokens <= budget.tokens;
             if !fits && !self.rows.is_empty() {
                 break;
             }

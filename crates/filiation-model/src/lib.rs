@@ -20,4 +20,4 @@ pub use decoder::{Cache, Decoder, Hidden};
 pub use device::DeviceChoice;
 pub use error::{GgufProblem, LoadError};
 pub use local::LocalModel;
-pub use source::{SharedBytes, WeightData, WeightSource};
+pub use source::{Footprint, SharedBytes, WeightData, WeightSource};

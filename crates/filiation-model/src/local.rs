@@ -1,13 +1,15 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use candle_core::Device;
+use filiation_checkpoint::config::ModelConfig;
 use filiation_checkpoint::{
     ChatTemplate, Checkpoint, CheckpointError, FileDigest, Limits, Tokenizer,
 };
 use filiation_core::{Answer, Message, Model, ModelError, ModelIdentity, Prompt, Request, Want};
 
 use crate::answers::Plan;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, resident};
 use crate::gguf::Gguf;
 use crate::rows::Read;
 use crate::source::WeightSource;
@@ -27,7 +29,7 @@ pub struct LocalModel {
 
 enum Origin {
     Folder(Arc<Checkpoint>),
-    Gguf(Box<Gguf>, OnceLock<ModelIdentity>),
+    Gguf(Arc<Gguf>, OnceLock<ModelIdentity>),
 }
 
 impl LocalModel {
@@ -35,28 +37,47 @@ impl LocalModel {
     /// `config.json`.
     ///
     /// # Errors
-    /// [`LoadError`] for whatever is unsound or not supported in the files, and for a device that
-    /// is not in this build or does not start.
+    /// [`LoadError`] for whatever is unsound or not supported in the files, weights that are not
+    /// finite among it, and for a device that is not in this build or does not start.
     pub fn open(path: &Path, device: DeviceChoice, limits: &Limits) -> Result<Self, LoadError> {
+        Self::open_within(path, device, limits, None)
+    }
+
+    /// As [`Self::open`], in `memory` bytes: of this process on the processor, of the device
+    /// elsewhere. A model that does not fit is computed one layer after the other, with the same
+    /// results.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`LoadError::Memory`] where not even one layer fits.
+    pub fn open_within(
+        path: &Path,
+        device: DeviceChoice,
+        limits: &Limits,
+        memory: Option<u64>,
+    ) -> Result<Self, LoadError> {
         let device = device.start()?;
         if let Some(file) = Gguf::find(path)? {
-            let gguf = Gguf::open(&file, limits)?;
-            let decoder = || Decoder::load(gguf.config(), &gguf, &device);
-            let (decoder, text) = rayon::join(decoder, || gguf_text(&gguf, limits));
+            let gguf = Arc::new(Gguf::open(&file, limits)?);
+            let text = || gguf_text(&gguf, limits);
+            let (decoder, text) =
+                load(gguf.config(), Arc::clone(&gguf) as _, &device, memory, text)?;
             return Ok(Self {
-                decoder: decoder?,
-                text: text?,
+                decoder,
+                text,
                 ends: gguf.ends()?,
-                origin: Origin::Gguf(Box::new(gguf), OnceLock::new()),
+                origin: Origin::Gguf(gguf, OnceLock::new()),
             });
         }
         let checkpoint = Arc::new(Checkpoint::open(path, limits)?);
-        let source: &(dyn WeightSource + Sync) = &checkpoint;
-        let decoder = || Decoder::load(checkpoint.config(), source, &device);
-        let (decoder, text) = rayon::join(decoder, || folder_text(&checkpoint));
+        let text = || {
+            checkpoint.check_finite()?;
+            Ok(folder_text(&checkpoint)?)
+        };
+        let source = Arc::new(Arc::clone(&checkpoint));
+        let (decoder, text) = load(checkpoint.config(), source, &device, memory, text)?;
         Ok(Self {
-            decoder: decoder?,
-            text: text?,
+            decoder,
+            text,
             ends: checkpoint.generation().eos.clone(),
             origin: Origin::Folder(checkpoint),
         })
@@ -129,6 +150,26 @@ impl std::fmt::Debug for LocalModel {
     }
 }
 
+/// Network and text side by side; under a bound the text first, so that it counts.
+fn load(
+    config: &ModelConfig,
+    source: Arc<dyn WeightSource + Send + Sync>,
+    device: &Device,
+    memory: Option<u64>,
+    text: impl FnOnce() -> Result<Text, LoadError> + Send,
+) -> Result<(Decoder, Text), LoadError> {
+    let Some(memory) = memory else {
+        let decoder = || Decoder::load(config, &*source, device);
+        let (decoder, text) = rayon::join(decoder, text);
+        return Ok((decoder?, text?));
+    };
+    let text = text()?;
+    let taken = if device.is_cpu() { resident() } else { 0 };
+    let space = memory.saturating_sub(taken);
+    let decoder = Decoder::load_within(config, source, device, space)?;
+    Ok((decoder, text))
+}
+
 fn folder_text(checkpoint: &Arc<Checkpoint>) -> Result<Text, CheckpointError> {
     let tokenizer = checkpoint.tokenizer()?;
     let render = checkpoint.template().is_some().then(|| -> Render {
@@ -175,7 +216,7 @@ fn gguf_identity(gguf: &Gguf) -> ModelIdentity {
         .to_string_lossy();
     ModelIdentity {
         source: gguf.path().display().to_string(),
-        digest: FileDigest::combine(&[FileDigest::of(name, gguf.bytes())]),
+        digest: FileDigest::combine(&[FileDigest::of(name, gguf.map())]),
         architecture: gguf.config().architecture.class().to_owned(),
         parameters: gguf.parameters(),
         tokenizer: None,

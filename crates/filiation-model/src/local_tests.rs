@@ -1,11 +1,12 @@
+use filiation_checkpoint::Limits;
 use filiation_core::{
     Answer, Finish, Message, Model, ModelError, Prompt, Request, RequestId, Sampling, ScoredText,
     Want,
 };
 use proptest::prelude::*;
 
-use crate::LocalModel;
 use crate::testing::{EOS, LAYERS, POSITIONS, Tiny, WIDTH, pieces};
+use crate::{DeviceChoice, LocalModel};
 
 fn request(want: Want) -> Request {
     Request {
@@ -374,9 +375,22 @@ fn the_template_is_rendered_with_the_generation_prompt() {
 }
 
 #[test]
-fn nan_weights_are_told_with_the_position() {
+fn nan_weights_are_refused() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
     let tiny = Tiny {
         nan: Some("model.norm.weight"),
+        ..Tiny::default()
+    };
+    tiny.write(folder.path());
+    let opened = LocalModel::open(folder.path(), DeviceChoice::Cpu, &Limits::default());
+    let refusal = opened.expect_err("a weight is NaN").to_string();
+    assert!(refusal.contains("model.norm.weight"), "{refusal}");
+}
+
+#[test]
+fn states_that_are_not_finite_are_told_with_the_position() {
+    let tiny = Tiny {
+        huge: Some("model.norm.weight"),
         ..Tiny::default()
     };
     let (_folder, model) = tiny.open();

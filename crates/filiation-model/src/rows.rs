@@ -163,7 +163,19 @@ pub(crate) fn check(decoder: &Decoder, ids: &[u32]) -> Outcome<()> {
             limit: config.positions as u64,
         });
     }
-    Ok(())
+    fits(decoder, ids.len())
+}
+
+/// An error where a row of so many tokens does not fit the bound on memory.
+pub(crate) fn fits(decoder: &Decoder, tokens: usize) -> Outcome<()> {
+    match decoder.budget().longest {
+        Some(longest) if tokens > longest => Err(ModelError::Engine {
+            reason: format!(
+                "{tokens} tokens in a row, expected at most {longest} in the memory allowed"
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// An error where a value of the token at `position` is NaN or infinite.
@@ -226,7 +238,7 @@ fn in_batches<K, T>(
     places.sort_by(|&a, &b| fed(&rows[a]).cmp(fed(&rows[b])));
     let mut left = &places[..];
     while !left.is_empty() {
-        let fits = batch_rows(decoder.batch_tokens(), left.iter().map(|&i| fed(&rows[i])));
+        let fits = batch_rows(decoder.budget().tokens, left.iter().map(|&i| fed(&rows[i])));
         let (batch, rest) = left.split_at(fits);
         left = rest;
         let chosen: Vec<_> = batch.iter().map(|&i| &rows[i]).collect();

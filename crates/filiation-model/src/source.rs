@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use filiation_checkpoint::{Checkpoint, Dtype};
+use filiation_checkpoint::{Checkpoint, Dtype, TensorView};
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use half::{bf16, f16};
 
@@ -18,6 +18,37 @@ pub trait WeightSource {
 
     /// Whether there is a tensor of this name.
     fn contains(&self, name: &str) -> bool;
+
+    /// Rows `rows` of a matrix, which must have them.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<WeightData, LoadError> {
+        let (shape, data) = self.tensor(name)?;
+        Ok(data.slice(rows, shape.first().copied().unwrap_or(1)))
+    }
+
+    /// The memory that a tensor takes.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    fn footprint(&self, name: &str) -> Result<Footprint, LoadError> {
+        let (_, data) = self.tensor(name)?;
+        let bytes = data.elements().bytes(0..data.elements().len()).len() as u64;
+        Ok(Footprint {
+            ready: bytes,
+            transient: bytes,
+        })
+    }
+}
+
+/// Bytes of memory that a tensor takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// When it is ready to compute with.
+    pub ready: u64,
+    /// Beside that, while it is made ready.
+    pub transient: u64,
 }
 
 /// Bytes that outlive the source they came from, such as those of a mapped file. The same bytes on
@@ -109,6 +140,26 @@ impl WeightData {
         }
     }
 
+    /// Some rows of `all` that are equally long.
+    pub(crate) fn slice(&self, rows: Range<usize>, all: usize) -> Self {
+        let part = |shared: &Arc<dyn SharedBytes>| -> Arc<dyn SharedBytes> {
+            let row = shared.bytes().len() / all.max(1);
+            Arc::new(Part {
+                whole: Arc::clone(shared),
+                range: rows.start * row..rows.end * row,
+            })
+        };
+        match self {
+            Self::Owned(values) => {
+                let row = values.len() / all.max(1);
+                Self::Owned(Arc::new(values[rows.start * row..rows.end * row].to_vec()))
+            }
+            Self::F32(shared) => Self::F32(part(shared)),
+            Self::BF16(shared) => Self::BF16(part(shared)),
+            Self::F16(shared) => Self::F16(part(shared)),
+        }
+    }
+
     /// Says that the elements will not be read soon.
     pub(crate) fn release(&self) {
         match self {
@@ -142,6 +193,22 @@ impl fmt::Debug for WeightData {
     }
 }
 
+/// Some of the bytes.
+struct Part {
+    whole: Arc<dyn SharedBytes>,
+    range: Range<usize>,
+}
+
+impl SharedBytes for Part {
+    fn bytes(&self) -> &[u8] {
+        &self.whole.bytes()[self.range.clone()]
+    }
+
+    fn release(&self) {
+        self.whole.release();
+    }
+}
+
 /// One tensor of an open checkpoint, found again by name: the mapping lives as long as this does.
 struct InCheckpoint {
     checkpoint: Arc<Checkpoint>,
@@ -171,11 +238,10 @@ impl WeightSource for Arc<Checkpoint> {
                 name: name.into(),
             })
         };
-        let aligned = (view.data.as_ptr() as usize).is_multiple_of(view.dtype.size());
         let data = match view.dtype {
-            Dtype::F32 if aligned => WeightData::F32(shared()),
-            Dtype::BF16 if aligned => WeightData::BF16(shared()),
-            Dtype::F16 if aligned => WeightData::F16(shared()),
+            Dtype::F32 if in_place(&view) => WeightData::F32(shared()),
+            Dtype::BF16 if in_place(&view) => WeightData::BF16(shared()),
+            Dtype::F16 if in_place(&view) => WeightData::F16(shared()),
             _ => WeightData::Owned(Arc::new(view.to_f32())),
         };
         Ok((view.shape.to_vec(), data))
@@ -184,4 +250,43 @@ impl WeightSource for Arc<Checkpoint> {
     fn contains(&self, name: &str) -> bool {
         Checkpoint::tensor(self, name).is_ok()
     }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<WeightData, LoadError> {
+        let view = Checkpoint::tensor(self, name)?;
+        if in_place(&view) {
+            let (shape, data) = self.tensor(name)?;
+            return Ok(data.slice(rows, shape.first().copied().unwrap_or(1)));
+        }
+        let row = view.data.len() / view.shape.first().copied().unwrap_or(1).max(1);
+        let part = TensorView {
+            data: &view.data[rows.start * row..rows.end * row],
+            ..view
+        };
+        Ok(WeightData::Owned(Arc::new(part.to_f32())))
+    }
+
+    fn footprint(&self, name: &str) -> Result<Footprint, LoadError> {
+        if !self.contains(name) {
+            return Err(LoadError::MissingTensor { name: name.into() });
+        }
+        let view = Checkpoint::tensor(self, name)?;
+        let stored = view.data.len() as u64;
+        if in_place(&view) {
+            return Ok(Footprint {
+                ready: stored,
+                transient: stored,
+            });
+        }
+        let ready = 4 * view.len() as u64;
+        Ok(Footprint {
+            ready,
+            transient: stored + ready,
+        })
+    }
+}
+
+/// Whether the elements can be read where they lie.
+fn in_place(view: &TensorView<'_>) -> bool {
+    let aligned = (view.data.as_ptr() as usize).is_multiple_of(view.dtype.size());
+    aligned && matches!(view.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16)
 }

@@ -32,6 +32,8 @@ pub(crate) struct Tiny {
     pub(crate) bos: bool,
     /// Sets the last element of this tensor to NaN.
     pub(crate) nan: Option<&'static str>,
+    /// Sets all elements of this tensor to the largest finite number.
+    pub(crate) huge: Option<&'static str>,
     /// Adds a token beyond the embedding.
     pub(crate) stray: Option<&'static str>,
 }
@@ -44,6 +46,7 @@ impl Default for Tiny {
             eos: vec![EOS],
             bos: true,
             nan: None,
+            huge: None,
             stray: None,
         }
     }
@@ -100,6 +103,9 @@ impl Tiny {
             let mut values: Vec<f32> = (0..count).map(value).collect();
             if self.nan == Some(name.as_str()) {
                 values[count - 1] = f32::NAN;
+            }
+            if self.huge == Some(name.as_str()) {
+                values.fill(f32::MAX);
             }
             out.insert(name, (shape, values));
         }

@@ -23,6 +23,12 @@ pub(super) trait Backend {
     /// Rows `ids` of `table`, times `scale`.
     fn gather(&self, table: &Self::Matrix, ids: &[u32], scale: f64) -> Outcome<Self::Buffer>;
 
+    /// Rows of `width` values.
+    fn buffer(&self, values: Vec<f32>, width: usize) -> Outcome<Self::Buffer>;
+
+    /// Buffers of as many rows and of these widths, beside each other.
+    fn beside(&self, parts: Vec<(Self::Buffer, usize)>) -> Outcome<Self::Buffer>;
+
     /// x·Wᵀ + b.
     fn linear(&self, x: &Self::Buffer, map: &Linear<Self>) -> Outcome<Self::Buffer>;
 

@@ -20,12 +20,6 @@ impl Decoder {
         self.cache_with_room(&vec![0; rows])
     }
 
-    /// Keys and values that a cache holds of each token.
-    pub(crate) fn cached_values(&self) -> usize {
-        let config = &self.config;
-        2 * config.layers.len() * config.kv_heads * config.head_dim
-    }
-
     /// An empty cache for sequences of so many tokens in the end.
     pub(crate) fn cache_with_room(&self, room: &[usize]) -> Cache {
         let layers = self.config.layers.len();

@@ -111,13 +111,20 @@ impl Backend for OnDevice {
 
     fn matrix(&self, view: MatrixView) -> Outcome<Tensor> {
         let shape = (view.outputs, view.inputs);
+        let lie_so = view.in_stride == 1 && view.out_stride == view.inputs;
         let outputs: Vec<usize> = (0..view.outputs).collect();
-        let whole = view.select(&outputs);
-        let tensor = match whole.data.elements() {
-            Elements::F32(x) => Tensor::from_slice(x, shape, &self.device)?,
-            Elements::BF16(x) => Tensor::from_slice(x, shape, &self.device)?,
-            Elements::F16(x) => Tensor::from_slice(x, shape, &self.device)?,
+        let whole = if lie_so {
+            view.clone()
+        } else {
+            view.select(&outputs)
         };
+        let range = whole.offset..whole.offset + view.outputs * view.inputs;
+        let tensor = match whole.data.elements() {
+            Elements::F32(x) => Tensor::from_slice(&x[range], shape, &self.device)?,
+            Elements::BF16(x) => Tensor::from_slice(&x[range], shape, &self.device)?,
+            Elements::F16(x) => Tensor::from_slice(&x[range], shape, &self.device)?,
+        };
+        view.data.release();
         Ok(tensor)
     }
 
@@ -131,6 +138,16 @@ impl Backend for OnDevice {
         let rows = table.index_select(&ids, 0)?.to_dtype(DType::F32)?;
         // As the processor does: in f32.
         Ok((rows * f64::from(scale as f32))?)
+    }
+
+    fn buffer(&self, values: Vec<f32>, width: usize) -> Outcome<Tensor> {
+        let shape = (values.len() / width, width);
+        Ok(Tensor::from_vec(values, shape, &self.device)?)
+    }
+
+    fn beside(&self, parts: Vec<(Tensor, usize)>) -> Outcome<Tensor> {
+        let parts: Vec<Tensor> = parts.into_iter().map(|(x, _)| x).collect();
+        Ok(Tensor::cat(&parts, 1)?)
     }
 
     fn linear(&self, x: &Tensor, map: &Linear<Self>) -> Outcome<Tensor> {

@@ -5,9 +5,13 @@ use filiation_checkpoint::config::{Architecture, ModelConfig, NormKind, Placemen
 use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome};
 use super::network::{Block, Network, Sandwich};
 use super::rotary::Rotary;
+use super::stream::{Blocks, Source, Stored, Stream, Table};
 use super::view::MatrixView;
 use crate::LoadError;
 use crate::source::{WeightData, WeightSource};
+
+/// The rotation of each layer. Layers with the same share its table.
+pub(super) type Rotaries = Vec<Option<Arc<Rotary>>>;
 
 /// Takes from `source` what `config` describes.
 pub(super) fn network<B: Backend>(
@@ -15,69 +19,156 @@ pub(super) fn network<B: Backend>(
     source: &dyn WeightSource,
     on: &B,
 ) -> Outcome<Network<B>> {
-    let mut loader = Loader {
-        config,
-        source,
-        on,
-        rotaries: Vec::new(),
+    let loader = Loader::new(config, source, on);
+    let names = Names::of(config);
+    let table = |name: &str| {
+        let weight = on.matrix(loader.rows(name, config.vocabulary, config.width)?)?;
+        Ok::<Linear<B>, LoadError>(Linear { weight, bias: None })
     };
-    let (embedding, positions, norm, head) = match config.architecture {
-        Architecture::Gpt2 => (
-            "transformer.wte",
-            Some("transformer.wpe"),
-            "transformer.ln_f",
-            "lm_head",
-        ),
-        Architecture::GptNeoX => (
-            "gpt_neox.embed_in",
-            None,
-            "gpt_neox.final_layer_norm",
-            "embed_out",
-        ),
-        _ => ("model.embed_tokens", None, "model.norm", "lm_head"),
-    };
-    let (d, vocabulary) = (config.width, config.vocabulary);
-    let embedding = on.matrix(loader.rows(embedding, vocabulary, d)?)?;
+    let embedding = table(names.embedding)?;
     let head = if config.tied {
-        embedding.clone()
-    } else {
-        on.matrix(loader.rows(head, vocabulary, d)?)?
-    };
-    let positions = match positions {
-        None => None,
-        Some(name) => Some(on.matrix(loader.rows(name, config.positions, d)?)?),
-    };
-    Ok(Network {
-        width: d,
-        embedding,
-        embedding_scale: config.embedding_scale,
-        positions,
-        blocks: (0..config.layers.len())
-            .map(|layer| loader.block(layer))
-            .collect::<Result<_, _>>()?,
-        norm: loader.norm(norm, d)?,
-        head: Linear {
-            weight: head,
+        Linear {
+            weight: embedding.weight.clone(),
             bias: None,
-        },
-        activation: config.activation,
-        parallel: config.placement == Placement::Parallel,
-        logit_softcap: config.logit_softcap,
-    })
+        }
+    } else {
+        table(names.head)?
+    };
+    let rotaries = rotaries(config);
+    let blocks = (0..config.layers.len())
+        .map(|layer| loader.block(layer, &rotaries))
+        .collect::<Result<_, _>>()?;
+    loader.assemble(
+        Table::Held(embedding),
+        Blocks::Held(blocks),
+        Table::Held(head),
+    )
 }
 
-struct Loader<'a, B> {
+/// As [`network`], layers made one after the other and `part` rows of the vocabulary at a time.
+pub(super) fn streamed<B: Backend>(
+    config: &ModelConfig,
+    source: &Source,
+    on: &B,
+    (ahead, part): (bool, usize),
+) -> Outcome<Network<B>> {
+    let names = Names::of(config);
+    let table = |name: &str| {
+        Table::Stored(Stored {
+            source: Arc::clone(source),
+            name: format!("{name}.weight"),
+            rows: config.vocabulary,
+            width: config.width,
+            part,
+        })
+    };
+    let head = if config.tied {
+        names.embedding
+    } else {
+        names.head
+    };
+    let stream = Stream {
+        config: config.clone(),
+        source: Arc::clone(source),
+        rotaries: rotaries(config),
+        ahead,
+    };
+    let blocks = Blocks::Streamed(stream);
+    Loader::new(config, &**source, on).assemble(table(names.embedding), blocks, table(head))
+}
+
+/// What the parts outside the layers are called.
+struct Names {
+    embedding: &'static str,
+    positions: Option<&'static str>,
+    norm: &'static str,
+    head: &'static str,
+}
+
+impl Names {
+    fn of(config: &ModelConfig) -> Self {
+        let (embedding, positions, norm, head) = match config.architecture {
+            Architecture::Gpt2 => (
+                "transformer.wte",
+                Some("transformer.wpe"),
+                "transformer.ln_f",
+                "lm_head",
+            ),
+            Architecture::GptNeoX => (
+                "gpt_neox.embed_in",
+                None,
+                "gpt_neox.final_layer_norm",
+                "embed_out",
+            ),
+            _ => ("model.embed_tokens", None, "model.norm", "lm_head"),
+        };
+        Self {
+            embedding,
+            positions,
+            norm,
+            head,
+        }
+    }
+}
+
+fn rotaries(config: &ModelConfig) -> Rotaries {
+    let mut made: Vec<(Rope, Arc<Rotary>)> = Vec::new();
+    let mut rotary = |rope: &Rope| {
+        if let Some((_, known)) = made.iter().find(|(known, _)| known == rope) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(Rotary::new(rope));
+        made.push((rope.clone(), Arc::clone(&new)));
+        new
+    };
+    let ropes = config.layers.iter().map(|layer| layer.rope.as_ref());
+    ropes.map(|rope| rope.map(&mut rotary)).collect()
+}
+
+/// Makes weights ready.
+pub(super) struct Loader<'a, B> {
     config: &'a ModelConfig,
     source: &'a dyn WeightSource,
     on: &'a B,
-    // Layers with the same rotation share its table.
-    rotaries: Vec<(Rope, Arc<Rotary>)>,
 }
 
-impl<B: Backend> Loader<'_, B> {
-    fn block(&mut self, layer: usize) -> Outcome<Block<B>> {
-        let rope = self.config.layers[layer].rope.clone();
-        let rotary = rope.map(|rope| self.rotary(rope));
+impl<'a, B: Backend> Loader<'a, B> {
+    pub(super) fn new(config: &'a ModelConfig, source: &'a dyn WeightSource, on: &'a B) -> Self {
+        Self { config, source, on }
+    }
+
+    fn assemble(
+        &self,
+        embedding: Table<B>,
+        blocks: Blocks<B>,
+        head: Table<B>,
+    ) -> Outcome<Network<B>> {
+        let (config, names) = (self.config, Names::of(self.config));
+        let positions = match names.positions {
+            None => None,
+            Some(name) => {
+                let rows = self.rows(name, config.positions, config.width)?;
+                Some(self.on.matrix(rows)?)
+            }
+        };
+        Ok(Network {
+            width: config.width,
+            layers: config.layers.len(),
+            embedding,
+            embedding_scale: config.embedding_scale,
+            positions,
+            blocks,
+            norm: self.norm(names.norm, config.width)?,
+            head,
+            activation: config.activation,
+            parallel: config.placement == Placement::Parallel,
+            logit_softcap: config.logit_softcap,
+        })
+    }
+
+    /// One layer.
+    pub(super) fn block(&self, layer: usize, rotaries: &Rotaries) -> Outcome<Block<B>> {
+        let rotary = rotaries[layer].clone();
         let shape = AttentionShape::new(self.config, layer);
         match self.config.architecture {
             Architecture::Gpt2 => self.gpt2(&format!("transformer.h.{layer}"), shape),
@@ -86,15 +177,6 @@ impl<B: Backend> Loader<'_, B> {
             }
             _ => self.llama_like(&format!("model.layers.{layer}"), shape, rotary),
         }
-    }
-
-    fn rotary(&mut self, rope: Rope) -> Arc<Rotary> {
-        if let Some((_, made)) = self.rotaries.iter().find(|(known, _)| *known == rope) {
-            return Arc::clone(made);
-        }
-        let made = Arc::new(Rotary::new(&rope));
-        self.rotaries.push((rope, Arc::clone(&made)));
-        made
     }
 
     fn llama_like(
@@ -343,7 +425,10 @@ impl<B: Backend> Loader<'_, B> {
     }
 
     fn values(&self, name: &str, width: usize) -> Outcome<Vec<f32>> {
-        Ok(self.fetch(name, &[width])?.to_f32())
+        let data = self.fetch(name, &[width])?;
+        let values = data.to_f32();
+        data.release();
+        Ok(values)
     }
 
     fn fetch(&self, name: &str, expected: &[usize]) -> Outcome<WeightData> {

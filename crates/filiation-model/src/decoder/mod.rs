@@ -1,6 +1,7 @@
 //! One decoder for every architecture: the configuration says what a block is made of.
 
 mod backend;
+mod budget;
 mod cache;
 mod crew;
 mod device;
@@ -10,17 +11,21 @@ mod load;
 mod network;
 mod pass;
 mod rotary;
+mod scoring;
+mod stream;
 mod view;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use filiation_checkpoint::config::ModelConfig;
-use rayon::prelude::*;
 
 use crate::LoadError;
 use crate::source::WeightSource;
 use backend::Outcome;
+use budget::Layers;
+pub(crate) use budget::{Budget, resident};
 pub use cache::Cache;
 use cache::CacheInner;
 use crew::HostCrew;
@@ -31,6 +36,7 @@ pub(crate) use host::{tempered, top};
 pub(crate) use layout::shared;
 use network::{KeptRow, Network};
 use pass::Input;
+use stream::Source;
 
 /// Most tokens that one worker takes at a time: enough to feed the matrix products, few enough for
 /// the activations to stay in its cache.
@@ -40,16 +46,6 @@ const CHUNK: usize = 512;
 /// than each worker for itself.
 const SHARED: usize = 128;
 
-/// Values that a pass may hold between layers: 64 MiB of f32, or four times that where the threads
-/// would have too little to do.
-const BATCH_VALUES: usize = 1 << 24;
-/// Tokens that a thread should have in a pass.
-const THREAD_TOKENS: usize = 2048;
-
-/// Logits held at once by one worker: 32 MiB. Each lot of rows reads the whole head once, so fewer
-/// are slower.
-const LOGITS: usize = 1 << 23;
-
 /// A decoder with its weights, on the processor or on a device.
 ///
 /// On the processor weights stay where and as they are stored (f32, bf16, f16); the arithmetic is
@@ -57,6 +53,7 @@ const LOGITS: usize = 1 << 23;
 pub struct Decoder {
     config: ModelConfig,
     inner: Inner,
+    budget: Budget,
 }
 
 enum Inner {
@@ -87,10 +84,7 @@ impl Decoder {
             return Self::load_plain(config, weights, device);
         }
         let network = load::network(config, weights, &Host::new(Threads::One))?;
-        Ok(Self {
-            config: config.clone(),
-            inner: Inner::Host(Box::new(network)),
-        })
+        Ok(Self::new(config, Inner::Host(Box::new(network))))
     }
 
     /// As [`Self::load`], by candle's own operations on the processor too: what other devices
@@ -105,10 +99,61 @@ impl Decoder {
     ) -> Result<Self, LoadError> {
         let on = OnDevice::new(device.clone());
         let network = load::network(config, weights, &on)?;
-        Ok(Self {
+        Ok(Self::new(config, Inner::Device(Box::new(network), on)))
+    }
+
+    /// As [`Self::load`], in `space` bytes of the device's memory for weights and states. Where the
+    /// weights do not fit, layers are made one after the other, and all rows pass through each; the
+    /// results are the same, bit by bit.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and [`LoadError::Memory`] where not even one layer fits.
+    pub fn load_within(
+        config: &ModelConfig,
+        weights: Arc<dyn WeightSource + Send + Sync>,
+        device: &Device,
+        space: u64,
+    ) -> Result<Self, LoadError> {
+        let budget = Budget::within(config, &*weights, space)?;
+        let mut decoder = match budget.layers {
+            Layers::Held => Self::load(config, &*weights, device)?,
+            Layers::Streamed { ahead, vocabulary } => {
+                Self::streamed(config, &weights, device, (ahead, vocabulary))?
+            }
+        };
+        decoder.budget = budget;
+        Ok(decoder)
+    }
+
+    fn streamed(
+        config: &ModelConfig,
+        weights: &Source,
+        device: &Device,
+        how: (bool, usize),
+    ) -> Outcome<Self> {
+        let inner = if device.is_cpu() {
+            let on = Host::new(Threads::One);
+            Inner::Host(Box::new(load::streamed(config, weights, &on, how)?))
+        } else {
+            let on = OnDevice::new(device.clone());
+            // The queue of a device runs ahead by itself.
+            let how = (false, how.1);
+            Inner::Device(Box::new(load::streamed(config, weights, &on, how)?), on)
+        };
+        Ok(Self::new(config, inner))
+    }
+
+    fn new(config: &ModelConfig, inner: Inner) -> Self {
+        Self {
             config: config.clone(),
-            inner: Inner::Device(Box::new(network), on),
-        })
+            inner,
+            budget: Budget::unbounded(config),
+        }
+    }
+
+    /// How much is held at once.
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The configuration.
@@ -163,86 +208,6 @@ impl Decoder {
         }
     }
 
-    /// Logits of states, (rows, vocabulary), f32, final soft-cap included.
-    ///
-    /// # Errors
-    /// [`LoadError::Engine`] where the states are not (rows, width) in f32.
-    pub fn logits(&self, states: &Tensor) -> Result<Tensor, LoadError> {
-        match &self.inner {
-            Inner::Device(network, on) => network.logits(on, states),
-            Inner::Host(network) => {
-                let (rows, states) = self.rows_of(states)?;
-                let on = Host::new(Threads::All);
-                let logits = network.logits(&on, &states)?;
-                let shape = (rows, self.config.vocabulary);
-                Ok(Tensor::from_vec(logits, shape, &Device::Cpu)?)
-            }
-        }
-    }
-
-    /// What `read` makes of each item and the logits of its row of `states`, side by side.
-    pub(crate) fn read_logits<R: Send, T: Send>(
-        &self,
-        states: &Tensor,
-        items: Vec<R>,
-        read: impl Fn(R, &[f32]) -> T + Sync,
-    ) -> Outcome<Vec<T>> {
-        let vocabulary = self.config.vocabulary;
-        let most = logit_rows(vocabulary).max(64);
-        let mut items = items.into_iter();
-        let mut found = Vec::with_capacity(items.len());
-        for start in (0..states.dim(0)?).step_by(most) {
-            let lot: Vec<R> = items.by_ref().take(most).collect();
-            let states = states.narrow(0, start, lot.len())?;
-            let logits = match &self.inner {
-                Inner::Device(network, on) => {
-                    network.logits(on, &states)?.flatten_all()?.to_vec1()?
-                }
-                Inner::Host(network) => {
-                    network.logits(&Host::new(Threads::All), &self.rows_of(&states)?.1)?
-                }
-            };
-            let rows = logits.par_chunks_exact(vocabulary).zip(lot);
-            found.par_extend(rows.map(|(logits, item)| read(item, logits)));
-        }
-        Ok(found)
-    }
-
-    /// Tokens that a pass should take at most.
-    pub(crate) fn batch_tokens(&self) -> usize {
-        let config = &self.config;
-        let heads = config.heads + 2 * config.kv_heads;
-        let token = 2 * config.width + heads * config.head_dim;
-        let many = THREAD_TOKENS * rayon::current_num_threads();
-        (BATCH_VALUES / token)
-            .max(many)
-            .min(4 * BATCH_VALUES / token)
-            .max(512)
-    }
-
-    /// Log-probability, nats, of `targets[i]` under the logits of row i of `states`. Logits are made
-    /// a few rows at a time.
-    ///
-    /// # Errors
-    /// [`LoadError::TokenId`] for a target outside the vocabulary, [`LoadError::Engine`] where
-    /// `states` is not (targets, width) in f32.
-    pub fn logprobs(&self, states: &Tensor, targets: &[u32]) -> Result<Vec<f64>, LoadError> {
-        self.check_ids(targets)?;
-        match &self.inner {
-            Inner::Device(network, on) => {
-                on.logprobs(network, states, targets, logit_rows(self.config.vocabulary))
-            }
-            Inner::Host(network) => {
-                let (rows, states) = self.rows_of(states)?;
-                if rows != targets.len() {
-                    let expected = format!("{rows} rows of states, {} targets", targets.len());
-                    return Err(candle_core::Error::Msg(expected).into());
-                }
-                host_logprobs(network, &states, targets)
-            }
-        }
-    }
-
     fn on_host(
         &self,
         network: &Network<Host>,
@@ -263,15 +228,6 @@ impl Decoder {
                 .map(pack)
                 .collect::<Result<_, _>>()?,
         })
-    }
-
-    fn rows_of(&self, states: &Tensor) -> Outcome<(usize, Vec<f32>)> {
-        let (rows, width) = states.dims2()?;
-        if width != self.config.width {
-            let message = format!("states of width {width}, expected {}", self.config.width);
-            return Err(candle_core::Error::Msg(message).into());
-        }
-        Ok((rows, states.flatten_all()?.to_vec1()?))
     }
 
     fn check(&self, rows: &[&[u32]], cache: Option<&Cache>, keep: &[usize]) -> Outcome<()> {
@@ -336,13 +292,4 @@ fn chunk(tokens: usize) -> usize {
         return tokens;
     }
     tokens.div_ceil(threads * tokens.div_ceil(threads * CHUNK))
-}
-
-fn logit_rows(vocabulary: usize) -> usize {
-    (LOGITS / vocabulary).clamp(16, 256)
-}
-
-fn host_logprobs(network: &Network<Host>, states: &[f32], targets: &[u32]) -> Outcome<Vec<f64>> {
-    let on = Host::new(Threads::All);
-    Ok(on.logprobs(states, targets, &network.head, network.logit_softcap))
 }

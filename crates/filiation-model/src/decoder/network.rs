@@ -4,6 +4,7 @@ use filiation_checkpoint::config::{Activation, ModelConfig};
 
 use super::backend::{AttentionShape, Backend, Linear, Normaliser, Outcome};
 use super::rotary::Rotary;
+use super::stream::{Blocks, Table};
 
 /// Normalisations around one half of a block.
 pub(super) struct Sandwich<B: Backend> {
@@ -31,12 +32,13 @@ pub(super) struct Block<B: Backend> {
 /// A decoder of the layers that its configuration describes.
 pub(super) struct Network<B: Backend> {
     pub(super) width: usize,
-    pub(super) embedding: B::Matrix,
+    pub(super) layers: usize,
+    pub(super) embedding: Table<B>,
     pub(super) embedding_scale: f64,
     pub(super) positions: Option<B::Matrix>,
-    pub(super) blocks: Vec<Block<B>>,
+    pub(super) blocks: Blocks<B>,
     pub(super) norm: Normaliser<B>,
-    pub(super) head: Linear<B>,
+    pub(super) head: Table<B>,
     pub(super) activation: Activation,
     pub(super) parallel: bool,
     pub(super) logit_softcap: Option<f64>,
@@ -71,7 +73,17 @@ impl<B: Backend> KeptRow<B> {
 impl<B: Backend> Network<B> {
     /// Logits of final states, final cap included.
     pub(super) fn logits(&self, on: &B, states: &B::Buffer) -> Outcome<B::Buffer> {
-        let logits = on.linear(states, &self.head)?;
+        let logits = match &self.head {
+            Table::Held(head) => on.linear(states, head)?,
+            Table::Stored(stored) => {
+                let part = |rows: Range<usize>| {
+                    let columns = rows.len();
+                    Ok((on.linear(states, &stored.ready(on, rows)?)?, columns))
+                };
+                let parts = stored.parts().map(part).collect::<Outcome<Vec<_>>>()?;
+                on.beside(parts)?
+            }
+        };
         match self.logit_softcap {
             None => Ok(logits),
             Some(cap) => on.softcap(logits, cap),
@@ -80,7 +92,11 @@ impl<B: Backend> Network<B> {
 
     /// Embeddings of tokens, learned positions included.
     pub(super) fn embed(&self, on: &B, ids: &[u32], positions: &[usize]) -> Outcome<B::Buffer> {
-        let x = on.gather(&self.embedding, ids, self.embedding_scale)?;
+        let scale = self.embedding_scale;
+        let x = match &self.embedding {
+            Table::Held(table) => on.gather(&table.weight, ids, scale)?,
+            Table::Stored(stored) => on.buffer(stored.gather(ids, scale)?, self.width)?,
+        };
         let Some(table) = &self.positions else {
             return Ok(x);
         };
@@ -128,13 +144,7 @@ impl<B: Backend> Network<B> {
             }
         };
         normed.into_iter().for_each(|normed| on.recycle(normed));
-        let residual = match residual {
-            None => x,
-            Some(few) => {
-                on.recycle(x);
-                few
-            }
-        };
+        let residual = residual.unwrap_or(x);
         Ok(Projected {
             residual,
             queries,

@@ -72,22 +72,16 @@ pub(super) fn run<B: Backend, C: Crew<B>>(
         Ok::<_, crate::LoadError>(())
     };
     let mut x = pass.embed()?;
-    let count = network.blocks.len();
-    for (at, block) in network.blocks.iter().enumerate() {
+    let count = network.layers;
+    network.blocks.each(crew, |at, block| {
         store(at, &x, false)?;
-        x = pass.layer(at, block, x, kept.as_deref_mut(), at + 1 == count)?;
-    }
-    let states = crew.each(x, |on, x| {
-        let states = on.normalise(&x, &network.norm)?;
-        on.recycle(x);
-        Ok(states)
-    })?;
-    store(count, &states, true)?;
-    let last = pass.collect(&states, true)?;
-    crew.each(states, |on, states| {
-        on.recycle(states);
+        let input = std::mem::take(&mut x);
+        x = pass.layer(at, block, input, kept.as_deref_mut(), at + 1 == count)?;
         Ok(())
     })?;
+    let states = crew.each(x, |on, x| on.normalise(&x, &network.norm))?;
+    store(count, &states, true)?;
+    let last = pass.collect(&states, true)?;
     for (row, new) in kept.into_iter().flatten().zip(input.rows) {
         row.length += new.len();
     }
@@ -145,13 +139,9 @@ impl<B: Backend, C: Crew<B>> Pass<'_, B, C> {
                 return Ok(residual);
             }
             let mixed = self.attend(on, &queries, runs, block)?;
-            on.recycle(queries);
+            // What outlives a worker's turn is not for its stock.
+            drop(queries);
             self.network.finish(on, block, residual, mixed)
-        })?;
-        self.crew.each(packed, |on, (keys, values)| {
-            on.recycle(keys);
-            on.recycle(values);
-            Ok(())
         })?;
         Ok(x)
     }

@@ -8,21 +8,21 @@ mod tokenizer;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
 use candle_core::quantized::{QStorage, QTensor};
-use filiation_checkpoint::Limits;
 use filiation_checkpoint::config::ModelConfig;
-use memmap2::Mmap;
+use filiation_checkpoint::{Limits, Mapping};
 
 pub(crate) use self::config::ARCHITECTURES;
 use self::config::{Metadata, config_json};
 use self::header::{Header, TensorInfo};
 use self::names::{Change, transformers_name, undo};
 use crate::error::{GgufProblem, LoadError};
-use crate::source::{WeightData, WeightSource};
+use crate::source::{Footprint, WeightData, WeightSource};
 
 const FREQUENCIES: &str = "rope_freqs.weight";
 
@@ -30,7 +30,7 @@ const FREQUENCIES: &str = "rope_freqs.weight";
 #[derive(Debug)]
 pub(crate) struct Gguf {
     path: PathBuf,
-    map: Mmap,
+    map: Mapping,
     header: Header,
     config: ModelConfig,
     /// Name in transformers to name here.
@@ -77,13 +77,8 @@ impl Gguf {
             problem,
         };
         let file = File::open(path).map_err(io)?;
-        #[expect(
-            unsafe_code,
-            reason = "a map is undefined where the file changes under it: inputs are read-only by contract"
-        )]
-        // SAFETY: the map is only read, and lives as long as `Self`.
-        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let header = Header::read(&map, limits.tensors).map_err(problem)?;
+        let map = Mapping::new(&file).map_err(io)?;
+        let header = Header::read(map.bytes(), limits.tensors).map_err(problem)?;
         let config = Self::configuration(path, &map, &header, limits)?;
         let names = names(&header).map_err(problem)?;
         let gguf = Self {
@@ -99,7 +94,7 @@ impl Gguf {
 
     fn configuration(
         path: &Path,
-        map: &Mmap,
+        map: &Mapping,
         header: &Header,
         limits: &Limits,
     ) -> Result<ModelConfig, LoadError> {
@@ -163,7 +158,7 @@ impl Gguf {
         &self.path
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) const fn map(&self) -> &Mapping {
         &self.map
     }
 
@@ -212,23 +207,35 @@ impl Gguf {
     }
 }
 
-impl WeightSource for Gguf {
-    fn tensor(&self, name: &str) -> Result<(Vec<usize>, WeightData), LoadError> {
+impl Gguf {
+    fn find_tensor(&self, name: &str) -> Result<(&str, &TensorInfo, Change), LoadError> {
         let missing = || LoadError::MissingTensor { name: name.into() };
         let (stored, change) = self.names.get(name).ok_or_else(missing)?;
         let info = self.header.tensors.get(stored).ok_or_else(missing)?;
-        let values = dequantise(&self.map, info)?;
-        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-            return Err(self.problem(GgufProblem::NotFinite {
-                name: stored.clone(),
-                index,
-            }));
+        Ok((stored, info, *change))
+    }
+
+    fn finite(&self, name: &str, first: usize, values: &[f32]) -> Result<(), LoadError> {
+        match values.iter().position(|v| !v.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(self.problem(GgufProblem::NotFinite {
+                name: name.into(),
+                index: first + at,
+            })),
         }
-        let values = if *change == Change::None {
+    }
+}
+
+impl WeightSource for Gguf {
+    fn tensor(&self, name: &str) -> Result<(Vec<usize>, WeightData), LoadError> {
+        let (stored, info, change) = self.find_tensor(name)?;
+        let values = dequantise(&self.map, info)?;
+        self.finite(stored, 0, &values)?;
+        let values = if change == Change::None {
             values
         } else {
             let tensor = candle_core::Tensor::from_vec(values, &info.shape[..], &Device::Cpu)?;
-            undo(tensor, *change, self.config.heads, self.config.kv_heads)?
+            undo(tensor, change, self.config.heads, self.config.kv_heads)?
                 .flatten_all()?
                 .to_vec1()?
         };
@@ -237,6 +244,29 @@ impl WeightSource for Gguf {
 
     fn contains(&self, name: &str) -> bool {
         self.names.contains_key(name)
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<WeightData, LoadError> {
+        let (stored, info, change) = self.find_tensor(name)?;
+        if change != Change::None {
+            // Rows of such a tensor lie elsewhere in the file; none is large.
+            let (shape, data) = self.tensor(name)?;
+            return Ok(data.slice(rows, shape.first().copied().unwrap_or(1)));
+        }
+        let values = dequantise_rows(&self.map, info, rows.clone())?;
+        let row = values.len() / rows.len().max(1);
+        self.finite(stored, rows.start * row, &values)?;
+        Ok(WeightData::Owned(Arc::new(values)))
+    }
+
+    fn footprint(&self, name: &str) -> Result<Footprint, LoadError> {
+        let (_, info, _) = self.find_tensor(name)?;
+        let ready = 4 * info.shape.iter().map(|&n| n as u64).product::<u64>();
+        // The file's bytes and a copy of them; then the values, copied once or twice.
+        Ok(Footprint {
+            ready,
+            transient: 2 * info.bytes as u64 + 3 * ready,
+        })
     }
 }
 
@@ -256,13 +286,32 @@ fn names(header: &Header) -> Result<BTreeMap<String, (String, Change)>, GgufProb
         .collect()
 }
 
-fn dequantise(file: &[u8], info: &TensorInfo) -> Result<Vec<f32>, LoadError> {
+fn dequantise(map: &Mapping, info: &TensorInfo) -> Result<Vec<f32>, LoadError> {
+    let rows = info.shape.first().copied().unwrap_or(1);
+    dequantise_rows(map, info, 0..rows)
+}
+
+/// Some of the outermost rows. The types cut a row into blocks of their own, never across rows.
+fn dequantise_rows(
+    map: &Mapping,
+    info: &TensorInfo,
+    rows: Range<usize>,
+) -> Result<Vec<f32>, LoadError> {
+    let all = info.shape.first().copied().unwrap_or(1).max(1);
+    // In a product, so that all rows are all bytes whatever a row has.
+    let place = |row: usize| info.start + info.bytes * row / all;
+    let range = place(rows.start)..place(rows.end);
     // candle casts the bytes in place and asserts their alignment, which the file decides: copy.
-    let mut aligned = vec![0_u32; info.bytes.div_ceil(4)];
-    let bytes = &mut bytemuck::cast_slice_mut(&mut aligned)[..info.bytes];
-    bytes.copy_from_slice(&file[info.start..info.start + info.bytes]);
+    let mut aligned = vec![0_u32; range.len().div_ceil(4)];
+    let bytes = &mut bytemuck::cast_slice_mut(&mut aligned)[..range.len()];
+    bytes.copy_from_slice(&map.bytes()[range.clone()]);
+    map.release(range);
     let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, info.dtype)?;
-    let tensor = QTensor::new(storage, &info.shape[..])?.dequantize(&Device::Cpu)?;
+    let mut shape = info.shape.clone();
+    if let Some(first) = shape.first_mut() {
+        *first = rows.len();
+    }
+    let tensor = QTensor::new(storage, shape)?.dequantize(&Device::Cpu)?;
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 

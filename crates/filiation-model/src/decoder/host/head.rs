@@ -15,17 +15,22 @@ const ROWS: usize = 64;
 /// on the vocabulary alone.
 const STEP: usize = 16;
 
+/// Outputs of a head in which it can be taken part by part.
+pub(in crate::decoder) const PART: usize = STEP * PANEL;
+
 /// Rows of states, the id that each should give, and the head.
 pub(super) struct Scored<'a> {
     pub(super) states: &'a [f32],
     pub(super) targets: &'a [u32],
     pub(super) head: &'a Packed,
+    /// Id of the head's first output, a multiple of [`PART`].
+    pub(super) first: usize,
     pub(super) softcap: Option<f32>,
 }
 
 /// Of one row over a part of the vocabulary.
 #[derive(Debug, Clone, Copy)]
-struct Share {
+pub(in crate::decoder) struct Share {
     top: f32,
     /// Of e^(logit − top).
     sum: f32,
@@ -34,8 +39,25 @@ struct Share {
 }
 
 impl Scored<'_> {
-    /// Log-probability of each target, nats.
+    /// Log-probability of each target, nats, where this is the whole head.
     pub(super) fn logprobs(&self, threads: Threads) -> Vec<f64> {
+        let mut logprobs = Vec::with_capacity(self.targets.len());
+        self.each(threads, |shares| logprobs.push(logprob(shares)));
+        logprobs
+    }
+
+    /// Adds the shares of this part of a head to those of the parts before it.
+    pub(super) fn extend(&self, rows: &mut [Vec<Share>], threads: Threads) {
+        let mut rows = rows.iter_mut();
+        self.each(threads, |shares| {
+            if let Some(row) = rows.next() {
+                row.extend(shares);
+            }
+        });
+    }
+
+    /// Calls `read` with the shares of each row.
+    fn each(&self, threads: Threads, mut read: impl FnMut(&mut dyn Iterator<Item = Share>)) {
         let rows = self.targets.len();
         let panels = self.head.panels();
         let steps = panels.count().div_ceil(STEP);
@@ -59,17 +81,15 @@ impl Scored<'_> {
             Threads::One => tasks.iter().map(run).collect(),
             Threads::All => tasks.par_iter().map(run).collect(),
         };
-        let mut logprobs = Vec::with_capacity(rows);
         for (tasks, done) in tasks.chunks(parts).zip(done.chunks(parts)) {
             for row in 0..tasks[0].0.len() {
                 let shares = tasks.iter().zip(done).flat_map(|((_, steps), shares)| {
                     let count = steps.len();
                     &shares[row * count..][..count]
                 });
-                logprobs.push(logprob(shares));
+                read(&mut shares.copied());
             }
         }
-        logprobs
     }
 
     /// Of each of `rows`, the share of each of `steps`.
@@ -95,7 +115,7 @@ impl Scored<'_> {
                 }
                 let (top, sum) = kernels::top_and_sum(logits);
                 let target = self.targets[rows.start + i] as usize;
-                let target = target.checked_sub(first);
+                let target = target.checked_sub(self.first + first);
                 shares[i * steps.len() + at] = Some(Share {
                     top,
                     sum,
@@ -108,7 +128,7 @@ impl Scored<'_> {
 }
 
 /// From the shares of one row over the whole vocabulary, in its order.
-fn logprob<'a>(shares: impl Iterator<Item = &'a Share>) -> f64 {
+pub(super) fn logprob(shares: impl Iterator<Item = Share>) -> f64 {
     let (mut top, mut sum) = (f64::NEG_INFINITY, 0.0);
     let mut target = f64::NAN;
     for share in shares {
@@ -209,6 +229,7 @@ mod tests {
                 states: &states,
                 targets: &targets,
                 head: &head,
+                first: 0,
                 softcap,
             };
             let found = scored.logprobs(Threads::All);
@@ -241,6 +262,7 @@ mod tests {
                 states: &states[range.start * width..range.end * width],
                 targets: &targets[range],
                 head: &head,
+                first: 0,
                 softcap: None,
             };
             scored.logprobs(threads)
@@ -262,6 +284,7 @@ mod tests {
             states: &values(8, 6),
             targets: &[3],
             head: &head,
+            first: 0,
             softcap: None,
         };
         assert!(!scored.logprobs(Threads::One)[0].is_finite());

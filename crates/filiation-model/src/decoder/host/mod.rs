@@ -20,6 +20,7 @@ use super::view::MatrixView;
 use attention::Kept;
 use head::Scored;
 pub use product::Product;
+pub(super) use head::{PART, Share};
 use product::{Packed, Rows, product};
 
 /// Whether one operation may use every thread, or others run beside it.
@@ -46,9 +47,10 @@ impl Host {
     /// A buffer whose contents are to be overwritten.
     fn take(&self, len: usize) -> Vec<f32> {
         let mut pool = self.pool.borrow_mut();
-        // The smallest that is large enough, so that a small request does not use up a large one.
+        // The smallest that is large enough, so that a small request does not use up a large one;
+        // nor does it keep one that is far too large.
         let best = (0..pool.len())
-            .filter(|i| pool[*i].capacity() >= len)
+            .filter(|i| (len..=2 * len).contains(&pool[*i].capacity()))
             .min_by_key(|i| pool[*i].capacity());
         let mut buffer = best.map_or_else(Vec::new, |i| pool.swap_remove(i));
         buffer.resize(len, 0.0);
@@ -73,19 +75,44 @@ impl Host {
     /// Log-probability, nats, of `targets[i]` under the logits of row i of `states`.
     pub(super) fn logprobs(
         &self,
-        states: &[f32],
-        targets: &[u32],
+        (states, targets): (&[f32], &[u32]),
         head: &Linear<Self>,
         softcap: Option<f64>,
     ) -> Vec<f64> {
-        let scored = Scored {
-            states,
-            targets,
-            head: &head.weight,
-            softcap: softcap.map(|cap| cap as f32),
-        };
-        scored.logprobs(self.threads)
+        scored(states, targets, (head, 0), softcap).logprobs(self.threads)
     }
+
+    /// As [`Self::logprobs`], of the part of the head that begins at id `first`: adds to the shares
+    /// of each row.
+    pub(super) fn shares(
+        &self,
+        (states, targets): (&[f32], &[u32]),
+        head: (&Linear<Self>, usize),
+        softcap: Option<f64>,
+        shares: &mut [Vec<Share>],
+    ) {
+        scored(states, targets, head, softcap).extend(shares, self.threads);
+    }
+}
+
+fn scored<'a>(
+    states: &'a [f32],
+    targets: &'a [u32],
+    (head, first): (&'a Linear<Host>, usize),
+    softcap: Option<f64>,
+) -> Scored<'a> {
+    Scored {
+        states,
+        targets,
+        head: &head.weight,
+        first,
+        softcap: softcap.map(|cap| cap as f32),
+    }
+}
+
+/// The log-probability that the shares of all parts of the head give.
+pub(super) fn logprob(shares: Vec<Share>) -> f64 {
+    head::logprob(shares.into_iter())
 }
 
 /// The largest of `logits`; NaN where one is NaN or +∞.
@@ -122,6 +149,25 @@ impl Backend for Host {
                 row.iter_mut().for_each(|x| *x *= scale as f32);
             }
         });
+        Ok(out)
+    }
+
+    fn buffer(&self, values: Vec<f32>, _width: usize) -> Outcome<Vec<f32>> {
+        Ok(values)
+    }
+
+    fn beside(&self, parts: Vec<(Vec<f32>, usize)>) -> Outcome<Vec<f32>> {
+        let width = parts.iter().map(|(_, width)| width).sum::<usize>().max(1);
+        let mut out = self.take(parts.iter().map(|(x, _)| x.len()).sum());
+        let mut from = 0;
+        for (x, count) in parts {
+            let rows = x.chunks_exact(count.max(1));
+            for (out, row) in out.chunks_exact_mut(width).zip(rows) {
+                out[from..from + count].copy_from_slice(row);
+            }
+            from += count;
+            self.recycle(x);
+        }
         Ok(out)
     }
 
