@@ -9,6 +9,9 @@ use crate::sample::{log_sum_exp, top_k};
 
 pub(crate) type Outcome<T> = Result<T, ModelError>;
 
+/// Tokens and their log-probabilities.
+type Found = Outcome<Vec<(u32, f64)>>;
+
 /// What is read off a row of tokens: tokens and their log-probabilities.
 #[derive(Debug, Clone)]
 pub(crate) enum Read {
@@ -45,10 +48,7 @@ fn fed((ids, read): &Row) -> &[u32] {
     }
 }
 
-fn read_batch(
-    decoder: &Decoder,
-    batch: &[&Row],
-) -> Result<Vec<Outcome<Vec<(u32, f64)>>>, LoadError> {
+fn read_batch(decoder: &Decoder, batch: &[&Row]) -> Result<Vec<Found>, LoadError> {
     let ids: Vec<&[u32]> = batch.iter().map(|row| fed(row)).collect();
     let (mut reads, mut targets, mut nexts) = (Vec::new(), Vec::new(), Vec::new());
     for (ids, read) in batch {

@@ -19,8 +19,8 @@ use super::rotary::Rotary;
 use super::view::MatrixView;
 use attention::Kept;
 use head::Scored;
-pub use product::Product;
 pub(super) use head::{PART, Share};
+pub use product::Product;
 use product::{Packed, Rows, product};
 
 /// Whether one operation may use every thread, or others run beside it.
