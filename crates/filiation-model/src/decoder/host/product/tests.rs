@@ -172,7 +172,7 @@ fn strides_leave_out_what_lies_between() {
     let a = values(4 * 9, 1);
     let w = values(k * 11, 2);
     for isa in Isa::all() {
-        let mut out = vec![0.5; 4 * 10];
+        let mut out = [0.5; 4 * 10];
         let mut rows: Vec<&mut [f32]> = out.chunks_mut(10).map(|row| &mut row[2..9]).collect();
         let a_rows = Rows {
             values: &a[1..],
