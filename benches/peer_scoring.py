@@ -1,42 +1,37 @@
-"""The peer of benches/scoring.rs: the same positions scored by PyTorch `transformers`.
+"""The peer of `score`: the same positions scored by PyTorch `transformers`.
 
-    python benches/peer_scoring.py MODEL ROWS LENGTH
+    python benches/peer_scoring.py JOB [--tune]
 
-Prints `first` when 32 tokens are scored, then one JSON object: seconds for all rows, the mean log-probability (to see that
-both score the same thing) and the peak memory of the process.
+JOB is a file that the bench wrote. Prints `first` when 32 tokens are scored, then one JSON object: seconds for all rows,
+the mean log-probability (to see that both score the same thing) and the peak memory of the process. With `--tune`, the
+batch size at which it is quickest.
 """
 
-import json
-import pathlib
-import resource
-import sys
-import time
-
 import torch
-from transformers import AutoModelForCausalLM
 
-BATCH = 8
+import peer
 
 
 def score(model, tokens):
     logits = model(tokens, use_cache=False).logits[:, :-1]
-    return torch.log_softmax(logits, -1).gather(2, tokens[:, 1:, None])
+    return peer.log_probs(logits, tokens[:, 1:])
+
+
+def score_all(model, tokens, batch):
+    return sum(score(model, tokens[i : i + batch]).double().sum().item() for i in range(0, len(tokens), batch))
 
 
 def main():
-    folder, rows, length = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    torch.set_num_threads(2)
-    pool = [t for w in json.loads((folder / "oracle.json").read_text())["windows"] for t in w["tokens"]]
-    tokens = torch.tensor([[pool[(row * 37 + i) % len(pool)] for i in range(length)] for row in range(rows)])
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+    job, tune = peer.job()
+    tokens = torch.tensor(job["rows"])
+    model = peer.load(job)
     with torch.inference_mode():
+        if tune:
+            return peer.tune([2, 4, 8, 16], lambda batch: score_all(model, tokens[:16], batch))
         score(model, tokens[:1, :32])
         print("first", flush=True)
-        start = time.perf_counter()
-        total = sum(score(model, tokens[i : i + BATCH]).double().sum().item() for i in range(0, rows, BATCH))
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "mean": total / (rows * (length - 1)), "peak_mb": peak}), flush=True)
+        seconds, total = peer.timed(lambda: score_all(model, tokens, job["batch"]))
+    peer.tell(seconds, mean=total / tokens[:, 1:].numel())
 
 
 if __name__ == "__main__":

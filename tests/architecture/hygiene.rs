@@ -86,7 +86,7 @@ fn no_lint_is_switched_off_and_no_work_left_open() {
 fn no_path_of_one_machine_is_written_down() {
     let folders = ["wo|rk", "ro|ot", "ho|me", "Us|ers", "t|mp"].map(|f| f.replace('|', ""));
     let mut texts = with_extension(&["rs", "toml", "md", "py", "sh", "json", "jsonl", "yml"]);
-    texts.push(root().join(".ci/run"));
+    texts.extend([".ci/run", ".ci/cuda"].map(|script| root().join(script)));
     for path in texts {
         for (number, line) in read(&path).lines().enumerate() {
             let named = folders.iter().find(|f| begins_a_path(line, f));

@@ -3,3 +3,4 @@
 mod offline;
 mod resume;
 mod tiny;
+mod told;

@@ -119,7 +119,12 @@ fn a_template_that_loops() {
             let deep = "{% for i in range(9999) %}".repeat(6) + "x" + &"{% endfor %}".repeat(6);
             fs::write(bench.path("t1/chat_template.jinja"), deep).expect("writes");
         },
-        &["teacher `t1`", "t1/chat_template.jinja"],
+        &[
+            "teacher `t1`",
+            "t1/chat_template.jinja",
+            "hint: to go on without chat templates",
+            "`--raw`",
+        ],
     );
 }
 

@@ -42,6 +42,28 @@ fn a_copy_with_two_percent_of_noise_is_derived() {
 }
 
 #[test]
+fn a_merged_adapter_is_a_change_of_low_rank() {
+    for (this, other) in [
+        ("smollm2-merged", "smollm2"),
+        ("smollm2-merged-bf16", "smollm2-bf16"),
+        ("smollm2-merged-bf16", "smollm2"),
+    ] {
+        assert_eq!(
+            found(this, other),
+            "derived; low-rank change: 20 matrices are changed by rank 8 above the rounding floor, and by no more \
+             than rounding below it: self_attn.q_proj of layers 10-19, self_attn.v_proj of layers 10-19",
+            "`{this}` against `{other}`"
+        );
+    }
+}
+
+#[test]
+fn noise_in_all_weights_is_no_change_of_low_rank() {
+    let found = found("smollm2-noise", "smollm2");
+    assert!(!found.contains("low-rank"), "{found}");
+}
+
+#[test]
 fn random_weights_under_a_copied_configuration_are_unrelated() {
     assert_found("smollm2-random", "smollm2", "unrelated");
 }

@@ -5,6 +5,11 @@
 //! FILIATION_REAL=FOLDER cargo test --release -p filiation-cli --features real --test real
 //! ```
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the largest differences, shown with `--nocapture`"
+)]
+
 mod lineage;
 mod parity;
 

@@ -72,6 +72,10 @@ fn log_probabilities_agree(model: &LocalModel, oracle: &Oracle) {
             positions += 1;
         }
     }
+    println!(
+        "{}: max |Δlogprob| {worst:.2e} nats over {positions} positions",
+        model.identity().source
+    );
     assert_eq!(positions, 2048);
     assert!(worst <= TOLERANCE, "largest difference {worst}");
     assert_eq!(disagreed, 0, "positions with another most likely token");

@@ -1,4 +1,4 @@
-"""Makes the model folders that tests/real and benches/scoring read.
+"""Makes the model folders that tests/real and benches/performance read.
 
     python3 -m venv VENV && VENV/bin/pip install torch transformers==5.23.0 gguf sentencepiece protobuf accelerate
     VENV/bin/python tests/real/setup.py FOLDER
@@ -180,6 +180,17 @@ def add_noise(model):
             weight.data += 0.02 * weight.std() * torch.randn(weight.shape, generator=draw)
 
 
+def merge_adapter(model):
+    """Merges an adapter of rank 8 into the query and value projections of layers 10 to 19: 2 % of each matrix."""
+    draw = torch.Generator().manual_seed(4)
+    for layer in model.model.layers[10:20]:
+        for module in (layer.self_attn.q_proj, layer.self_attn.v_proj):
+            rows, columns = module.weight.shape
+            update = torch.randn(rows, 8, generator=draw) @ torch.randn(8, columns, generator=draw)
+            update *= 0.02 * module.weight.float().norm() / update.norm()
+            module.weight.data += update.to(module.weight.dtype)
+
+
 def copies(root, folder):
     """Copies of SmolLM2 with a known relation to it."""
 
@@ -204,6 +215,12 @@ def copies(root, folder):
         with torch.no_grad():
             add_noise(model)
         save(model, tokenizer, root / "smollm2-noise")
+    for name, dtype in ("smollm2-merged", torch.float32), ("smollm2-merged-bf16", torch.bfloat16):
+        if not (root / name).exists():
+            model = load(dtype)
+            with torch.no_grad():
+                merge_adapter(model)
+            save(model, tokenizer, root / name)
     if not (root / "smollm2-random").exists():
         torch.manual_seed(3)
         save(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32), tokenizer, root / "smollm2-random")

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{AuditError, disk, hint};
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "name",
     "suspect",
     "base",
@@ -19,6 +19,8 @@ const KEYS: [&str; 14] = [
     "suites",
     "max_tokens",
     "samples",
+    "temperature",
+    "raw",
     "limit",
     "seed",
     "prior",
@@ -109,6 +111,12 @@ pub struct Case {
     /// Completions of each prompt by each teacher. More of them narrow the intervals, and cost.
     #[serde(default = "Case::default_samples")]
     pub samples: u32,
+    /// Sampling temperature of the teachers; 0 takes the likeliest token each time.
+    #[serde(default = "Case::default_temperature")]
+    pub temperature: f64,
+    /// Put every prompt as plain text, even where all parties have a chat template.
+    #[serde(default)]
+    pub raw: bool,
     /// Only the first prompts of each suite: for trying out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -142,6 +150,11 @@ impl Case {
     /// Completions of a prompt where nothing is said.
     pub const fn default_samples() -> u32 {
         1
+    }
+
+    /// Sampling temperature where nothing is said: the model's own distribution.
+    pub const fn default_temperature() -> f64 {
+        1.0
     }
 
     /// Reads a case file. A case without a name takes that of its folder.
@@ -199,6 +212,10 @@ impl Case {
         }
         if self.samples == 0 {
             return value("samples", "0".into(), "at least 1");
+        }
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            let found = self.temperature.to_string();
+            return value("temperature", found, "a number of at least 0");
         }
         if self.limit == Some(0) {
             return value("limit", "0".into(), "at least 1");
@@ -297,6 +314,8 @@ found_by = "batch:12"
             ("found_by", "limit = 0\nfound_by", "limit"),
             ("found_by", "max_tokens = 0\nfound_by", "max_tokens"),
             ("found_by", "samples = 0\nfound_by", "samples"),
+            ("found_by", "temperature = -0.5\nfound_by", "temperature"),
+            ("found_by", "temperature = nan\nfound_by", "temperature"),
         ] {
             let error = change(from, to).expect_err(to).to_string();
             assert!(error.contains(field), "{to}: {error}");

@@ -116,7 +116,7 @@ pub fn report(run: &Run) -> Result<Report, AuditError> {
         probes.push(file.record);
         evidence.extend(file.evidence);
     }
-    let (case, suites) = run.facts();
+    let (case, suites) = run.facts()?;
     let report = Report::assemble(Parts {
         case,
         parties: run.parties().to_vec(),

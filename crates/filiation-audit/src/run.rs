@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::case::Entry;
 use crate::collect::{Collector, party_error};
 use crate::plan::{Plan, Transcripts};
-use crate::suites::{SuiteFile, probes, with_probes};
+use crate::suites::{SuiteFile, not_run, probes, with_probes};
 use crate::transcript::Transcript;
 use crate::{AuditError, Case, Profile, Progress, Provider, Seat, disk};
 
@@ -53,7 +53,8 @@ impl Run {
         let case = with_probes(case, &suites)?;
         check_folder(root, &case)?;
         let (parties, profiles) = profiles(&case, folder, provider)?;
-        let probes = probes(&case, &suites, profiles.iter().all(|p| p.chat))?;
+        let chat = !case.raw && profiles.iter().all(|p| p.chat);
+        let probes = probes(&case, &suites, chat)?;
         let plan = Plan::of(&probes);
         disk::make_folder(root)?;
         let run = Self {
@@ -86,7 +87,7 @@ impl Run {
         let case = Case::read(&path)?;
         let suites = SuiteFile::of_run(&case, root)?;
         let mut parties = Vec::new();
-        let mut chat = true;
+        let mut chat = !case.raw;
         for (_, entry) in case.entries() {
             let file = party_file(root, entry);
             let bytes = disk::read_if_there(&file)?.ok_or_else(|| AuditError::Incomplete {
@@ -186,17 +187,21 @@ impl Run {
             .join("answers.jsonl")
     }
 
-    pub(crate) fn facts(&self) -> (CaseFacts, Vec<SuiteFacts>) {
+    pub(crate) fn facts(&self) -> Result<(CaseFacts, Vec<SuiteFacts>), AuditError> {
         let facts = CaseFacts {
             name: self.case.name.clone(),
             found_by: self.case.found_by,
             prior: self.case.prior,
             seed: self.case.seed,
             max_tokens: self.case.max_tokens,
+            samples: self.case.samples,
+            temperature: self.case.temperature,
+            raw: self.case.raw,
             limit: self.case.limit.map(|l| l as u64),
             plan: Digest::of(self.plan.as_bytes()),
+            not_run: not_run(&self.case, &self.suites)?,
         };
-        (facts, self.suites.iter().map(SuiteFile::facts).collect())
+        Ok((facts, self.suites.iter().map(SuiteFile::facts).collect()))
     }
 
     // `case.toml` comes first: a folder with one is a run, however little else is in it yet.

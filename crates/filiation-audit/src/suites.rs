@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, Probe};
 use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, Suite, standard};
-use filiation_report::SuiteFacts;
+use filiation_report::{NotRun, SuiteFacts};
 
 use crate::case::Entry;
 use crate::{AuditError, Case, disk};
@@ -74,6 +74,7 @@ pub(crate) fn probes(
         },
         max_tokens: case.max_tokens,
         samples: case.samples,
+        temperature: case.temperature,
         seed: case.seed,
         ..ProbeOptions::default()
     };
@@ -88,18 +89,35 @@ pub(crate) fn with_probes(mut case: Case, suites: &[SuiteFile]) -> Result<Case, 
     }
     let suites = parsed(&case, suites).map_err(AuditError::Plan)?;
     for name in NAMES {
-        let name = name.to_owned();
-        match standard(
-            std::slice::from_ref(&name),
-            &suites,
-            &ProbeOptions::default(),
-        ) {
-            Ok(_) => case.probes.push(name),
-            Err(ProbeError::NoItems { .. }) => {}
-            Err(other) => return Err(AuditError::Plan(other)),
+        if lacks(name, &suites)?.is_none() {
+            case.probes.push(name.to_owned());
         }
     }
     Ok(case)
+}
+
+/// The probes there are and the case does not run, with why.
+pub(crate) fn not_run(case: &Case, suites: &[SuiteFile]) -> Result<Vec<NotRun>, AuditError> {
+    let suites = parsed(case, suites).map_err(AuditError::Plan)?;
+    NAMES
+        .iter()
+        .filter(|name| !case.probes.iter().any(|p| p == *name))
+        .map(|name| {
+            Ok(NotRun {
+                probe: (*name).to_owned(),
+                because: lacks(name, &suites)?.unwrap_or_else(|| "the case leaves it out".into()),
+            })
+        })
+        .collect()
+}
+
+// What probe `name` misses in the suites, if anything.
+fn lacks(name: &str, suites: &[Suite]) -> Result<Option<String>, AuditError> {
+    match standard(&[name.to_owned()], suites, &ProbeOptions::default()) {
+        Ok(_) => Ok(None),
+        Err(ProbeError::NoItems { needed, .. }) => Ok(Some(format!("the suites hold no {needed}"))),
+        Err(other) => Err(AuditError::Plan(other)),
+    }
 }
 
 fn parsed(case: &Case, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {

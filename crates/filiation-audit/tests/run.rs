@@ -241,6 +241,22 @@ fn a_question_that_a_model_does_not_answer_is_data() {
     assert_eq!(failed["t1"], Some(0));
 }
 
+/// Runs at two temperatures are two cases, and their methods tell them apart.
+#[test]
+fn another_temperature_is_another_case() {
+    let bench = Bench::new();
+    let warm = bench.run("run").expect("runs");
+    let file = bench.path().join("case.toml");
+    let case = std::fs::read_to_string(&file).expect("reads");
+    std::fs::write(&file, format!("temperature = 0.5\n{case}")).expect("writes");
+    let error = bench.run("run").expect_err("other temperature");
+    assert!(matches!(error, AuditError::OtherCase { .. }), "{error}");
+    let cool = bench.run("cool").expect("runs");
+    let says = |report: &[u8], text: &str| String::from_utf8_lossy(report).contains(text);
+    assert!(says(&warm, ";temperature=1;") && !says(&warm, ";temperature=0.5;"));
+    assert!(says(&cool, ";temperature=0.5;") && !says(&cool, ";temperature=1;"));
+}
+
 #[test]
 fn a_model_that_changed_is_refused() {
     let bench = Bench::new();

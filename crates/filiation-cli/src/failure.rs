@@ -8,6 +8,8 @@ use filiation_checkpoint::CheckpointError;
 use filiation_model::LoadError;
 use filiation_report::clean;
 
+use crate::models::TrialRender;
+
 /// Arguments that do not go together: exit code 2, as for those that do not parse.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
@@ -52,6 +54,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = cause.downcast_ref::<CheckpointError>() {
         return error.hint();
+    }
+    if cause.is::<TrialRender>() {
+        return Some(TrialRender::HINT.into());
     }
     cause.downcast_ref::<LoadError>().and_then(LoadError::hint)
 }

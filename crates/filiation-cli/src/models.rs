@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use filiation_audit::{BoxError, Profile, Provider, Seat};
-use filiation_checkpoint::{Checkpoint, Limits};
+use filiation_checkpoint::{Checkpoint, CheckpointError, Limits};
 use filiation_core::{Message, Model, Prompt, Want, WeightRelation};
 use filiation_model::{DeviceChoice, LoadError, LocalModel};
 
@@ -15,6 +15,28 @@ pub(crate) struct Local {
     limits: Limits,
     /// Bytes that a model may take.
     memory: Option<u64>,
+    raw: bool,
+}
+
+/// A chat template that fails on a single user turn.
+#[derive(Debug)]
+pub(crate) struct TrialRender(CheckpointError);
+
+impl TrialRender {
+    pub(crate) const HINT: &str = "to go on without chat templates, every prompt as plain text: \
+        `--raw`, or `raw = true` in the case";
+}
+
+impl std::fmt::Display for TrialRender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("its chat template fails on a single user turn")
+    }
+}
+
+impl std::error::Error for TrialRender {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
 }
 
 impl Local {
@@ -23,7 +45,13 @@ impl Local {
             device,
             limits: Limits::default(),
             memory: memory.map(|Size(bytes)| bytes),
+            raw: false,
         }
+    }
+
+    /// The same without chat templates, sound or not.
+    pub(crate) fn raw(self, raw: bool) -> Self {
+        Self { raw, ..self }
     }
 
     fn open(&self, path: &Path) -> Result<LocalModel, LoadError> {
@@ -70,12 +98,12 @@ impl Provider for Local {
         if identity.tokenizer.is_some() {
             checkpoint.tokenizer()?;
         }
-        if let Some(template) = checkpoint.template() {
+        if let Some(template) = checkpoint.template().filter(|_| !self.raw) {
             let message = Message {
                 role: "user".into(),
                 content: "Hello".into(),
             };
-            template.render(&[message], true)?;
+            template.render(&[message], true).map_err(TrialRender)?;
         }
         Ok(Profile {
             identity,

@@ -117,6 +117,40 @@ pub struct LayerRelation {
     pub match_log10_p: Option<f64>,
     /// ‖W − W'‖ / ‖W'‖ over the layer's matrices after undoing permutations, where shapes agree.
     pub relative_change: Option<f64>,
+    /// Whether its neurons had to be put in another order to align.
+    pub neurons_permuted: bool,
+    /// Whether its attention heads had to be put in another order to align.
+    pub heads_permuted: bool,
+}
+
+/// What is known of the rank of a change W − W', of which rounding lets only a part be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRank {
+    /// Singular values above `floor`: the change was of at least this rank before it was rounded.
+    pub at_least: u32,
+    /// Whether what they leave is no more than the rounding of both files: the change is then that
+    /// of rank `at_least`, up to rounding. Otherwise more of them were there than were looked for,
+    /// or the change is dense.
+    pub rest_is_rounding: bool,
+    /// Their share of ‖W − W'‖².
+    pub share: f64,
+    /// Largest singular value that rounding explains, relative to ‖W − W'‖.
+    pub floor: f64,
+}
+
+/// A tensor that differs from its counterpart by more than an exact rounding test explains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedTensor {
+    /// Its name in the model asked.
+    pub tensor: String,
+    /// Its dimensions, outermost first.
+    pub shape: Vec<u32>,
+    /// ‖W − W'‖ / ‖W'‖ after undoing permutations.
+    pub relative_change: f64,
+    /// Of a matrix; `None` for a vector, and for a matrix too large or of integers.
+    pub rank: Option<ChangeRank>,
 }
 
 /// The weights of one model against those of another.
@@ -133,12 +167,17 @@ pub struct WeightRelation {
     pub same_configuration: bool,
     /// Whether the hidden dimensions had to be permuted or sign-flipped to align.
     pub permuted: bool,
+    /// Hidden dimensions that CKA is computed over. Over random pairings of n of them a CKA has
+    /// mean 0 and variance 2/(n(n − 3)).
+    pub aligned_dimensions: u32,
     /// Largest relative change ‖W − W'‖ / ‖W'‖ of any matrix after alignment, where shapes agree.
     /// Matrices that an exact rounding test explains are left out, so 0 means the same weights up
     /// to permutation and storage precision.
     pub largest_change: Option<f64>,
     /// The matched layers.
     pub layers: Vec<LayerRelation>,
+    /// Where the models share neurons: the tensors that changed, layer by layer, then the others.
+    pub changed: Vec<ChangedTensor>,
 }
 
 /// What came back.

@@ -20,8 +20,8 @@ mod request;
 mod statistic;
 
 pub use answer::{
-    Answer, ChoiceAnswer, Completion, Finish, HiddenStates, LayerRelation, ScoredText, ScoredToken,
-    TokenProb, TopK, WeightRelation,
+    Answer, ChangeRank, ChangedTensor, ChoiceAnswer, Completion, Finish, HiddenStates,
+    LayerRelation, ScoredText, ScoredToken, TokenProb, TopK, WeightRelation,
 };
 pub use calibration::{
     BoundedLlr, Calibrated, CalibrationError, Calibrator, LabelledScore, LabelledScores,

@@ -80,6 +80,8 @@ pub struct Statistic {
     pub unit: String,
     /// One entry a candidate, in the order of the case.
     pub candidates: Vec<CandidateScore>,
+    /// Names of the controls whose answers entered the scores, in the order of the case.
+    pub controls: Vec<String>,
     /// What the probe itself concludes where its null needs no population ("same model").
     pub finding: Option<String>,
     /// Power, where it can be stated.

@@ -1,19 +1,19 @@
 use std::fs;
 use std::path::Path;
 
-use candle_core::{Tensor, Var};
 use filiation_core::Digest;
 use tokenizers::Tokenizer;
 
 use crate::folder::{self, finished};
 use crate::lineage::{Lineage, Parent, Tie, inputs};
-use crate::network::initialise;
+use crate::network::Network;
+use crate::parameters::{Layout, initialise};
 use crate::recipe::FORMAT;
 use crate::rows::Windows;
 use crate::sampler::sample;
 use crate::text::{Sources, Stream, shuffle, stream};
 use crate::tokenizer;
-use crate::trainer::{Material, train};
+use crate::trainer::Material;
 use crate::{LabError, ModelRecipe, Recipe, Schedule, Shape, Signal};
 
 /// How far the training of a set is.
@@ -128,11 +128,11 @@ impl Bench<'_> {
                 kept: true,
             });
         }
-        let vars = self.start(model, shape)?;
+        let mut network = self.start(model, shape)?;
         let (material, documents) = self.material(model, shape, progress)?;
-        let loss = self.run(model, &vars, (shape, schedule), material, progress)?;
+        let loss = self.run(model, &mut network, schedule, material, progress)?;
         let stored = self.recipe.stored;
-        let weights = folder::weights(&vars, stored)?;
+        let weights = folder::weights(&network, stored)?;
         let lineage = Lineage {
             format: FORMAT,
             name: model.name.clone(),
@@ -155,13 +155,13 @@ impl Bench<'_> {
     fn run(
         &self,
         model: &ModelRecipe,
-        vars: &[(String, Var)],
-        plan: (&Shape, &Schedule),
+        network: &mut Network,
+        schedule: &Schedule,
         material: Material,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<f64, LabError> {
-        let (name, steps) = (model.name.as_str(), plan.1.steps);
-        train(name, vars, plan, material, &mut |step, loss| {
+        let (name, steps) = (model.name.as_str(), schedule.steps);
+        material.train(name, network, schedule, &mut |step, loss| {
             progress(Progress::Step {
                 model: name,
                 step,
@@ -172,15 +172,14 @@ impl Bench<'_> {
     }
 
     /// Own initialisation, or the stored weights of the model that it starts from.
-    fn start(&self, model: &ModelRecipe, shape: &Shape) -> Result<Vec<(String, Var)>, LabError> {
+    fn start(&self, model: &ModelRecipe, shape: &Shape) -> Result<Network, LabError> {
         let vocabulary = self.recipe.tokenizer.vocabulary;
         let Some(start) = &model.start else {
             let mut rng = stream(model.seed, Stream::Initialise);
-            return Ok(initialise(shape, vocabulary, &mut rng)?);
+            let values = initialise(shape, &Layout::new(shape, vocabulary), &mut rng);
+            return Ok(Network::new(shape, vocabulary, values));
         };
-        let weights = folder::read(&self.out.join(start), shape, vocabulary)?;
-        let copy = |(name, tensor): (String, Tensor)| Ok((name, Var::from_tensor(&tensor)?));
-        weights.into_iter().map(copy).collect()
+        folder::open(&self.out.join(start), shape, vocabulary)
     }
 
     /// The documents of a model and how they are learned, and their number.
@@ -203,7 +202,7 @@ impl Bench<'_> {
             let rng = stream(model.seed, Stream::Order);
             (!documents.is_empty()).then(|| Windows::new(documents, shape.context + 1, rng))
         };
-        let mut guided = None;
+        let (mut guided, mut guide) = (None, None);
         if let Some(teacher) = &model.teacher {
             progress(Progress::Sampling {
                 model: &model.name,
@@ -216,12 +215,13 @@ impl Bench<'_> {
                 .collect::<Result<Vec<_>, _>>()?;
             match teacher.by {
                 Signal::Text => plain.extend(texts),
-                Signal::Logits => guided = window(texts).map(|w| (w, network)),
+                Signal::Logits => (guided, guide) = (window(texts), Some(network)),
             }
         }
         let material = Material {
             plain: window(plain),
             guided,
+            teacher: guide,
             share: model.teacher.as_ref().map_or(0.0, |t| t.share),
             rng: stream(model.seed, Stream::Mix),
         };
@@ -235,7 +235,7 @@ impl Bench<'_> {
         teacher: &str,
         count: usize,
         temperature: f64,
-    ) -> Result<(crate::network::Network, Vec<String>), LabError> {
+    ) -> Result<(Network, Vec<String>), LabError> {
         let vocabulary = self.recipe.tokenizer.vocabulary;
         let missing = || LabError::Undefined {
             model: student.name.clone(),

@@ -114,7 +114,7 @@ impl Recipe {
 }
 
 impl Shape {
-    fn check(&self, name: &str) -> Result<(), LabError> {
+    pub(crate) fn check(&self, name: &str) -> Result<(), LabError> {
         for (field, value) in [
             ("layers", self.layers),
             ("hidden", self.hidden),
@@ -141,7 +141,7 @@ impl Shape {
 }
 
 impl Schedule {
-    fn check(&self, name: &str) -> Result<(), LabError> {
+    pub(crate) fn check(&self, name: &str) -> Result<(), LabError> {
         within(
             name,
             "steps",

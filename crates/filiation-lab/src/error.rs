@@ -106,7 +106,7 @@ pub enum LabError {
         /// Entries wanted.
         expected: usize,
     },
-    /// A parameter got no gradient: an operation without a backward pass is in the network.
+    /// A parameter got no gradient: the backward pass leaves it out.
     #[error("no gradient reached `{tensor}`")]
     NoGradient {
         /// The parameter.
@@ -126,24 +126,21 @@ pub enum LabError {
         /// The step, from 1.
         step: u32,
     },
-    /// A parent's weights lack a tensor, or it has another shape.
-    #[error("`{}`: tensor `{tensor}` has shape {got:?}, expected {expected:?}", path.display())]
+    /// A parent's weights lack a tensor, or it has another shape or type.
+    #[error("`{}`: tensor `{tensor}` is {got}, expected {expected:?}", path.display())]
     Tensor {
         /// The weights file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// Its shape, empty where missing.
-        got: Vec<usize>,
+        /// What stands there.
+        got: String,
         /// Shape expected.
         expected: Vec<usize>,
     },
     /// The weights could not be put into a file.
     #[error("weights: {0}")]
     Weights(#[from] safetensors::SafeTensorError),
-    /// The tensor library failed.
-    #[error("engine: {0}")]
-    Engine(#[from] candle_core::Error),
 }
 
 impl From<tokenizers::Error> for LabError {

@@ -1,12 +1,14 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor, Var};
 use filiation_core::{Digest, canonical};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::{Value, json};
 
-use crate::network::{Network, parameters};
+use crate::network::Network;
+use crate::parameters::{Layout, Tensor};
 use crate::tokenizer::{BEGIN, BEGIN_ID, END, END_ID};
 use crate::{LabError, Lineage, Shape, Stored};
 
@@ -60,18 +62,37 @@ fn tokenizer_config(shape: &Shape) -> Value {
 }
 
 /// The weights file.
-pub(crate) fn weights(vars: &[(String, Var)], stored: Stored) -> Result<Vec<u8>, LabError> {
+pub(crate) fn weights(network: &Network, stored: Stored) -> Result<Vec<u8>, LabError> {
     let dtype = match stored {
-        Stored::F32 => DType::F32,
-        Stored::Bf16 => DType::BF16,
+        Stored::F32 => Dtype::F32,
+        Stored::Bf16 => Dtype::BF16,
     };
-    let tensors: Vec<(&str, Tensor)> = vars
-        .iter()
-        .map(|(name, var)| Ok((name.as_str(), var.to_dtype(dtype)?)))
-        .collect::<candle_core::Result<_>>()?;
+    let encode = |values: &[f32]| -> Vec<u8> {
+        match stored {
+            Stored::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Stored::Bf16 => values.iter().flat_map(|v| bf16(*v).to_le_bytes()).collect(),
+        }
+    };
+    let layout = &network.layout;
+    let bytes = |t: &Tensor| encode(&network.values[t.span.clone()]);
+    let bytes: Vec<Vec<u8>> = layout.tensors.iter().map(bytes).collect();
+    let views = layout.tensors.iter().zip(&bytes).map(|(tensor, bytes)| {
+        let view = TensorView::new(dtype, tensor.dims.clone(), bytes)?;
+        Ok((tensor.name.as_str(), view))
+    });
+    let views = views.collect::<Result<Vec<_>, SafeTensorError>>()?;
     // `transformers` asks for the entry.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    Ok(safetensors::serialize(tensors, Some(metadata))?)
+    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+/// The nearest bf16, ties to the even one.
+const fn bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return (bits >> 16) as u16 | 1 << 6;
+    }
+    (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
 /// Writes a model's folder: all files under a temporary name first, so that a folder that stands
@@ -126,44 +147,62 @@ pub(crate) fn finished(folder: &Path) -> Option<Lineage> {
     (Digest::of(&weights) == lineage.weights).then_some(lineage)
 }
 
-/// The stored weights of a parent in f32, checked against its shape.
-pub(crate) fn read(
-    folder: &Path,
-    shape: &Shape,
-    vocabulary: usize,
-) -> Result<BTreeMap<String, Tensor>, LabError> {
+/// A parent, its stored weights checked against its shape.
+pub(crate) fn open(folder: &Path, shape: &Shape, vocabulary: usize) -> Result<Network, LabError> {
     let path = folder.join(WEIGHTS);
     let bytes = fs::read(&path).map_err(|source| LabError::Read {
         path: path.clone(),
         source,
     })?;
-    let stored = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
-    let mut weights = BTreeMap::new();
-    for (tensor, expected) in parameters(shape, vocabulary) {
-        let found = stored.get(&tensor).filter(|t| t.dims() == expected);
-        let Some(found) = found else {
+    let stored = SafeTensors::deserialize(&bytes)?;
+    let layout = Layout::new(shape, vocabulary);
+    let mut values = Vec::with_capacity(layout.len());
+    for Tensor { name, dims, .. } in &layout.tensors {
+        let found = stored.tensor(name).ok();
+        let decoded = found
+            .as_ref()
+            .filter(|t| t.shape() == dims)
+            .and_then(decode);
+        let Some(decoded) = decoded else {
             return Err(LabError::Tensor {
-                got: stored
-                    .get(&tensor)
-                    .map_or_else(Vec::new, |t| t.dims().to_vec()),
                 path,
-                tensor,
-                expected,
+                tensor: name.clone(),
+                got: found.map_or_else(
+                    || "no such tensor".into(),
+                    |t| format!("{:?} of {:?}", t.dtype(), t.shape()),
+                ),
+                expected: dims.clone(),
             });
         };
-        weights.insert(tensor, found.to_dtype(DType::F32)?);
+        values.extend(decoded);
     }
-    Ok(weights)
+    Ok(Network::new(shape, vocabulary, values))
 }
 
-/// A parent as a network that is only run.
-pub(crate) fn open(folder: &Path, shape: &Shape, vocabulary: usize) -> Result<Network, LabError> {
-    Ok(Network::new(shape, read(folder, shape, vocabulary)?)?)
+/// The values of a tensor of one of the types that are written here.
+fn decode(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+    let data = tensor.data();
+    match tensor.dtype() {
+        Dtype::F32 => Some(
+            data.as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect(),
+        ),
+        Dtype::BF16 => {
+            let wide = |b: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+            Some(data.as_chunks().0.iter().map(wide).collect())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Trace;
+    use crate::network::tests::{network, tiny};
     use serde::Deserialize;
     use std::path::PathBuf;
 
@@ -205,8 +244,12 @@ mod tests {
     fn off(reference: &Scored, folder: &Path) -> f64 {
         let shape = shape(folder);
         let network = open(folder, &shape, reference.last_logits.len()).expect("opens");
-        let rows = network.logits(&reference.ids, 1, None).expect("forward");
-        let rows: Vec<Vec<f32>> = rows.to_vec2().expect("rows");
+        let tokens = reference.ids.len();
+        let mut trace = Trace::new(&shape, tokens);
+        network.forward(&reference.ids, tokens, &mut trace);
+        let mut logits = vec![0.0; tokens * network.vocabulary];
+        network.logits(&trace.hidden, &mut logits);
+        let rows: Vec<&[f32]> = logits.chunks(network.vocabulary).collect();
         let logprob = |row: &[f32], id: u32| {
             let mass: f64 = row.iter().map(|x| f64::from(*x).exp()).sum();
             f64::from(row[id as usize]) - mass.ln()
@@ -247,5 +290,30 @@ mod tests {
             let off = off(scored, &folder);
             assert!(off < 1e-4, "{name}: {off:e}");
         }
+    }
+
+    #[test]
+    fn stored_weights_are_read_back() {
+        let folder = tempfile::TempDir::new().expect("folder");
+        let network = network(&tiny(), 3);
+        let read = |stored| {
+            let bytes = weights(&network, stored).expect("weights");
+            fs::write(folder.path().join(WEIGHTS), bytes).expect("writes");
+            open(folder.path(), &tiny(), 31).expect("opens").values
+        };
+        assert_eq!(read(Stored::F32), network.values);
+        let rounded = network.values.iter().map(|v| {
+            let exact = candle_core::Tensor::new(*v, &candle_core::Device::Cpu);
+            let bf16 = exact.and_then(|t| t.to_dtype(candle_core::DType::BF16));
+            let back = bf16.and_then(|t| t.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>());
+            back.expect("rounds")
+        });
+        assert_eq!(read(Stored::Bf16), rounded.collect::<Vec<f32>>());
+        let error = open(folder.path(), &tiny(), 30).expect_err("another vocabulary");
+        let text = error.to_string();
+        assert!(
+            text.ends_with("is BF16 of [31, 16], expected [30, 16]"),
+            "{text}"
+        );
     }
 }

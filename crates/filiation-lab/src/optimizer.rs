@@ -1,26 +1,26 @@
-use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use crate::kernels::widest;
+use crate::parameters::{Layout, Tensor};
 use crate::{LabError, Schedule};
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.95;
 const EPSILON: f32 = 1e-8;
 
+/// Parameters that one task updates.
+const PART: usize = 1 << 14;
+
 /// AdamW (Loshchilov and Hutter, 2019) with the gradient's norm clipped. Decay on matrices only.
 #[derive(Debug)]
 pub(crate) struct AdamW {
-    slots: Vec<Slot>,
-    steps: i32,
-}
-
-#[derive(Debug)]
-struct Slot {
-    name: String,
-    var: Var,
+    tensors: Vec<Tensor>,
     first: Vec<f32>,
     second: Vec<f32>,
+    squares: Vec<f64>,
+    steps: i32,
 }
 
 /// Rate at `step` (from 0): linear warm-up, then half a cosine down to `floor * rate`.
@@ -34,86 +34,149 @@ pub(crate) fn rate_at(schedule: &Schedule, step: u32) -> f64 {
     schedule.rate * (schedule.floor + (1.0 - schedule.floor) * cosine)
 }
 
+/// What one update multiplies by.
+#[derive(Clone, Copy)]
+pub(crate) struct Factors {
+    clip: f32,
+    rate: f32,
+    decay: f32,
+    unbias1: f32,
+    unbias2: f32,
+}
+
 impl AdamW {
-    pub(crate) fn new(vars: &[(String, Var)]) -> Self {
-        let slots = vars.iter().map(|(name, var)| Slot {
-            name: name.clone(),
-            var: var.clone(),
-            first: vec![0.0; var.elem_count()],
-            second: vec![0.0; var.elem_count()],
-        });
+    pub(crate) fn new(layout: &Layout) -> Self {
         Self {
-            slots: slots.collect(),
+            tensors: layout.tensors.clone(),
+            first: vec![0.0; layout.len()],
+            second: vec![0.0; layout.len()],
+            squares: vec![0.0; layout.len().div_ceil(PART)],
             steps: 0,
         }
     }
 
-    /// One update; the gradient's norm before clipping.
+    /// One update by the sum of `gradients`, which all hold NaN where nothing was written yet; the
+    /// sum's norm before clipping.
     ///
     /// # Errors
     /// [`LabError::NoGradient`] when a parameter has none.
     pub(crate) fn step(
         &mut self,
-        grads: &GradStore,
+        values: &mut [f32],
+        gradients: &mut [Vec<f32>],
         rate: f64,
         schedule: &Schedule,
     ) -> Result<f64, LabError> {
-        let mut all = Vec::with_capacity(self.slots.len());
-        for slot in &self.slots {
-            let grad = grads.get(&slot.var).ok_or_else(|| LabError::NoGradient {
-                tensor: slot.name.clone(),
-            })?;
-            all.push(grad.flatten_all()?.to_vec1::<f32>()?);
+        let Some((sum, others)) = gradients.split_first_mut() else {
+            return Ok(0.0);
+        };
+        (sum.par_chunks_mut(PART).zip(&mut self.squares).enumerate()).for_each(
+            |(part, (sum, square))| {
+                let span = part * PART..part * PART + sum.len();
+                others
+                    .iter()
+                    .for_each(|other| add(sum, &other[span.clone()]));
+                *square = sum_of_squares(sum);
+            },
+        );
+        if self.steps == 0 {
+            self.require_all(sum)?;
         }
-        let square = |grad: &Vec<f32>| grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
-        let norm = all.iter().map(square).sum::<f64>().sqrt();
-        let scale = (schedule.clip / norm.max(schedule.clip)) as f32;
         self.steps += 1;
-        let steps = self.steps;
-        let jobs: Vec<_> = self.slots.iter_mut().zip(all).collect();
-        jobs.into_par_iter()
-            .try_for_each(|(slot, grad)| slot.update(&grad, scale, rate as f32, steps, schedule))?;
+        let norm = self.squares.iter().sum::<f64>().sqrt();
+        let factors = Factors {
+            clip: (schedule.clip / norm.max(schedule.clip)) as f32,
+            rate: rate as f32,
+            decay: schedule.weight_decay as f32,
+            unbias1: 1.0 / (1.0 - BETA1.powi(self.steps)),
+            unbias2: 1.0 / (1.0 - BETA2.powi(self.steps)),
+        };
+        let moments = (self.first.par_chunks_mut(PART)).zip(self.second.par_chunks_mut(PART));
+        let parts = values.par_chunks_mut(PART).zip(sum.par_chunks(PART));
+        let tensors = &self.tensors;
+        (parts.zip(moments).enumerate()).for_each(
+            |(part, ((values, gradient), (first, second)))| {
+                for (span, decays) in pieces(tensors, part * PART, values.len()) {
+                    let decay = if decays { factors.decay } else { 0.0 };
+                    let factors = Factors { decay, ..factors };
+                    let moments = (&mut first[span.clone()], &mut second[span.clone()]);
+                    update(&mut values[span.clone()], &gradient[span], moments, factors);
+                }
+            },
+        );
         Ok(norm)
+    }
+
+    /// Whether each tensor has a gradient somewhere.
+    fn require_all(&self, gradient: &[f32]) -> Result<(), LabError> {
+        let without = |t: &&Tensor| gradient[t.span.clone()].iter().all(|g| g.is_nan());
+        match self.tensors.iter().find(without) {
+            Some(tensor) => Err(LabError::NoGradient {
+                tensor: tensor.name.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 }
 
-impl Slot {
-    fn update(
-        &mut self,
-        grad: &[f32],
-        scale: f32,
-        rate: f32,
-        steps: i32,
-        schedule: &Schedule,
-    ) -> candle_core::Result<()> {
-        let (unbias1, unbias2) = (1.0 - BETA1.powi(steps), 1.0 - BETA2.powi(steps));
-        let matrix = self.var.rank() > 1;
-        let decay = if matrix {
-            schedule.weight_decay as f32
-        } else {
-            0.0
-        };
-        let mut values = self.var.flatten_all()?.to_vec1::<f32>()?;
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for ((value, grad), (first, second)) in values.iter_mut().zip(grad).zip(moments) {
-            let grad = grad * scale;
-            *first = BETA1 * *first + (1.0 - BETA1) * grad;
-            *second = BETA2 * *second + (1.0 - BETA2) * grad * grad;
-            let move_by = (*first / unbias1) / ((*second / unbias2).sqrt() + EPSILON);
-            *value -= rate * (move_by + decay * *value);
+/// The pieces of `count` parameters from `start` on that lie in one tensor each, counted from
+/// `start`, and whether it is a matrix.
+fn pieces(
+    tensors: &[Tensor],
+    start: usize,
+    count: usize,
+) -> impl Iterator<Item = (Range<usize>, bool)> {
+    let touched = tensors.partition_point(|t| t.span.end <= start);
+    let inside = move |t: &&Tensor| t.span.start < start + count;
+    tensors[touched..].iter().take_while(inside).map(move |t| {
+        let from = t.span.start.saturating_sub(start);
+        (from..(t.span.end - start).min(count), t.dims.len() > 1)
+    })
+}
+
+widest! {
+    /// x ← x + y.
+    fn add(x: &mut [f32], y: &[f32]) {
+        x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+    }
+}
+
+widest! {
+    fn sum_of_squares(x: &[f32]) -> f64 {
+        let mut lanes = [0.0_f64; 16];
+        let (chunks, rest) = x.as_chunks::<16>();
+        for chunk in chunks {
+            for i in 0..16 {
+                lanes[i] += f64::from(chunk[i]) * f64::from(chunk[i]);
+            }
         }
-        self.var.set(&Tensor::from_vec(
-            values,
-            self.var.shape(),
-            self.var.device(),
-        )?)
+        let rest = rest.iter().map(|x| f64::from(*x).powi(2));
+        lanes.iter().sum::<f64>() + rest.sum::<f64>()
+    }
+}
+
+widest! {
+    fn update(
+        values: &mut [f32],
+        gradient: &[f32],
+        moments: (&mut [f32], &mut [f32]),
+        by: Factors,
+    ) {
+        let moments = moments.0.iter_mut().zip(moments.1);
+        for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(moments) {
+            let gradient = gradient * by.clip;
+            *first = BETA1 * *first + (1.0 - BETA1) * gradient;
+            *second = BETA2 * *second + (1.0 - BETA2) * gradient * gradient;
+            let step = (*first * by.unbias1) / ((*second * by.unbias2).sqrt() + EPSILON);
+            *value -= by.rate * (step + by.decay * *value);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use crate::network::tests::tiny;
 
     const SCHEDULE: Schedule = Schedule {
         steps: 110,
@@ -135,28 +198,36 @@ mod tests {
 
     #[test]
     fn first_step_is_the_rate_whatever_the_gradients_size() {
-        let var = Var::from_slice(&[1.0_f32, -2.0], 2, &Device::Cpu).expect("var");
-        let mut adam = AdamW::new(&[("x".into(), var.clone())]);
-        let loss = (var.as_tensor() * 50.0)
-            .and_then(|x| x.sum_all())
-            .expect("loss");
-        let grads = loss.backward().expect("backward");
-        let norm = adam.step(&grads, 0.1, &SCHEDULE).expect("steps");
-        assert!((norm - 50.0 * 2_f64.sqrt()).abs() < 1e-6);
-        let after = var.to_vec1::<f32>().expect("values");
-        assert!((after[0] - 0.9).abs() < 1e-6 && (after[1] + 2.1).abs() < 1e-6);
+        let layout = Layout::new(&tiny(), 31);
+        let mut values = vec![1.0; layout.len()];
+        // Two shards whose sum is 50 and -50 in turns.
+        let half = |i: usize| if i.is_multiple_of(2) { 25.0 } else { -25.0 };
+        let mut gradients = vec![(0..layout.len()).map(half).collect::<Vec<f32>>(); 2];
+        let mut adam = AdamW::new(&layout);
+        let norm = (adam.step(&mut values, &mut gradients, 0.1, &SCHEDULE)).expect("steps");
+        assert!((norm / (50.0 * (layout.len() as f64).sqrt()) - 1.0).abs() < 1e-9);
+        let want = |i: usize| if i.is_multiple_of(2) { 0.9 } else { 1.1 };
+        let off = (values.iter().enumerate()).map(|(i, v)| (v - want(i)).abs());
+        assert!(off.fold(0.0, f32::max) < 1e-5);
     }
 
     #[test]
-    fn a_parameter_without_a_gradient_is_named() {
-        let seen = Var::from_slice(&[1.0_f32], 1, &Device::Cpu).expect("var");
-        let unseen = Var::from_slice(&[1.0_f32], 1, &Device::Cpu).expect("var");
-        let mut adam = AdamW::new(&[("seen".into(), seen.clone()), ("unseen".into(), unseen)]);
-        let grads = seen
-            .sqr()
-            .and_then(|x| x.sum_all()?.backward())
-            .expect("backward");
-        let error = adam.step(&grads, 0.1, &SCHEDULE).expect_err("refused");
-        assert!(matches!(error, LabError::NoGradient { tensor } if tensor == "unseen"));
+    fn only_matrices_decay() {
+        let layout = Layout::new(&tiny(), 2_000);
+        assert!(layout.len() > 2 * PART, "several parts");
+        let mut values = vec![1.0; layout.len()];
+        let mut gradients = vec![vec![0.0; layout.len()]];
+        let schedule = Schedule {
+            weight_decay: 0.5,
+            ..SCHEDULE
+        };
+        let mut adam = AdamW::new(&layout);
+        (adam.step(&mut values, &mut gradients, 0.1, &schedule)).expect("steps");
+        for tensor in &layout.tensors {
+            let want = if tensor.dims.len() > 1 { 0.95 } else { 1.0 };
+            for value in &values[tensor.span.clone()] {
+                assert!((value - want).abs() < 1e-6, "{}: {value}", tensor.name);
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) struct Windows {
     documents: Vec<Vec<u32>>,
     next: usize,
     length: usize,
+    window: Vec<u32>,
     rng: ChaCha8Rng,
 }
 
@@ -21,24 +22,25 @@ impl Windows {
             next: documents.len(),
             documents,
             length,
+            window: Vec::new(),
             rng,
         }
     }
 
     /// The next window.
-    pub(crate) fn draw(&mut self) -> Vec<u32> {
-        let mut window = Vec::with_capacity(self.length);
-        while window.len() < self.length {
+    pub(crate) fn draw(&mut self) -> &[u32] {
+        self.window.clear();
+        while self.window.len() < self.length {
             if self.next == self.documents.len() {
                 shuffle(&mut self.documents, &mut self.rng);
                 self.next = 0;
             }
             let document = &self.documents[self.next];
-            let room = self.length - window.len();
-            window.extend(document.iter().take(room));
+            let room = self.length - self.window.len();
+            self.window.extend(document.iter().take(room));
             self.next += 1;
         }
-        window
+        &self.window
     }
 }
 
@@ -51,7 +53,7 @@ mod tests {
     fn windows_are_full_and_use_every_document_before_any_twice() {
         let documents: Vec<Vec<u32>> = (0..10).map(|i| vec![0, i + 10, 1]).collect();
         let mut windows = Windows::new(documents, 6, stream(1, Stream::Order));
-        let mut seen: Vec<u32> = (0..5).flat_map(|_| windows.draw()).collect();
+        let mut seen: Vec<u32> = (0..5).flat_map(|_| windows.draw().to_vec()).collect();
         assert_eq!(seen.len(), 30);
         seen.retain(|id| *id >= 10);
         seen.sort_unstable();

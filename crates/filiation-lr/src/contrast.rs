@@ -17,14 +17,16 @@ pub struct Contrast {
 }
 
 impl Contrast {
-    /// The contrasts of a statistic with the three alternatives, in the order of reports.
+    /// The contrasts of a statistic with the three alternatives, in the order of reports. Only
+    /// models that entered the scores count, whoever else the case names.
     pub(crate) fn all(statistic: &Statistic, setting: &Setting) -> Vec<Self> {
+        let used = setting.used_by(statistic);
         Proposition::ALTERNATIVES
             .iter()
             .map(|&alternative| {
                 let (present, because) = match statistic.axis {
                     Axis::WeightLineage => (false, weights_are_blind()),
-                    Axis::TeacherIdentity => of_teacher(alternative, setting),
+                    Axis::TeacherIdentity => of_teacher(alternative, setting, &used),
                 };
                 Self {
                     alternative,
@@ -40,18 +42,25 @@ fn weights_are_blind() -> String {
     "weights say what the suspect was initialised from, not whose outputs it learned from".into()
 }
 
-fn of_teacher(alternative: Proposition, setting: &Setting) -> (bool, String) {
+fn of_teacher(alternative: Proposition, named: &Setting, used: &Setting) -> (bool, String) {
     match alternative {
-        Proposition::SharedBase => of_shared_base(setting),
-        Proposition::Independent => of_independent(setting),
-        Proposition::Sibling => of_sibling(setting),
+        Proposition::SharedBase => of_shared_base(named, used),
+        Proposition::Independent => of_independent(named, used),
+        Proposition::Sibling => of_sibling(used),
         Proposition::Distilled => (false, "the proposition itself".into()),
     }
 }
 
-fn of_shared_base(setting: &Setting) -> (bool, String) {
-    let controls = &setting.controls_like_base;
-    match (&setting.base, controls.is_empty()) {
+fn of_shared_base(named: &Setting, used: &Setting) -> (bool, String) {
+    let controls = &used.controls_like_base;
+    match (&used.base, controls.is_empty()) {
+        (Some(base), true) if !named.controls_like_base.is_empty() => (
+            false,
+            format!(
+                "base `{base}` is compared, but {}",
+                unused(&named.controls_like_base)
+            ),
+        ),
         (None, _) => (
             false,
             "needs the base, and fine-tunes of it that did not use the candidates".into(),
@@ -73,8 +82,10 @@ fn of_shared_base(setting: &Setting) -> (bool, String) {
     }
 }
 
-fn of_independent(setting: &Setting) -> (bool, String) {
-    if setting.controls_other.is_empty() {
+fn of_independent(named: &Setting, used: &Setting) -> (bool, String) {
+    if used.controls_other.is_empty() && !named.controls_other.is_empty() {
+        (false, unused(&named.controls_other))
+    } else if used.controls_other.is_empty() {
         (
             false,
             "needs controls of the same size and time that were trained independently of the base"
@@ -85,17 +96,23 @@ fn of_independent(setting: &Setting) -> (bool, String) {
             true,
             format!(
                 "{} trained independently of the base",
-                listed(&setting.controls_other, "control")
+                listed(&used.controls_other, "control")
             ),
         )
     }
 }
 
-fn of_sibling(setting: &Setting) -> (bool, String) {
-    match setting.teachers.len() {
+fn of_sibling(used: &Setting) -> (bool, String) {
+    match used.teachers.len() {
         0 | 1 => (
             false,
             "needs a sibling of the candidate (same vendor or data) among the candidates".into(),
+        ),
+        2 => (
+            true,
+            "each candidate is scored against the other one; it bears on a sibling only where that \
+             sibling is the other"
+                .into(),
         ),
         n => (
             true,
@@ -106,6 +123,13 @@ fn of_sibling(setting: &Setting) -> (bool, String) {
             ),
         ),
     }
+}
+
+fn unused(names: &[String]) -> String {
+    format!(
+        "too few answers of {} could be compared: the scores are without",
+        listed(names, "control")
+    )
 }
 
 fn listed(names: &[String], what: &str) -> String {

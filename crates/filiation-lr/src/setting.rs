@@ -1,4 +1,4 @@
-use filiation_core::{Party, Role};
+use filiation_core::{Party, Role, Statistic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,23 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// The same without the candidates and controls that did not enter the scores of `statistic`.
+    pub(crate) fn used_by(&self, statistic: &Statistic) -> Self {
+        let kept = |names: &[String], used: &dyn Fn(&str) -> bool| {
+            let kept = names.iter().filter(|n| used(n));
+            kept.cloned().collect::<Vec<_>>()
+        };
+        let control = |name: &str| statistic.controls.iter().any(|c| c == name);
+        let candidate = |name: &str| statistic.candidates.iter().any(|c| c.candidate == name);
+        Self {
+            suspect: self.suspect.clone(),
+            base: self.base.clone(),
+            teachers: kept(&self.teachers, &candidate),
+            controls_like_base: kept(&self.controls_like_base, &control),
+            controls_other: kept(&self.controls_other, &control),
+        }
+    }
+
     /// The setting of a case. A case without a suspect has an empty name in its place.
     pub fn of(parties: &[Party]) -> Self {
         let named = |role: Role| parties.iter().filter(move |p| p.role == role);

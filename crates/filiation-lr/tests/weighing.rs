@@ -45,6 +45,7 @@ fn statistic(name: &str, axis: Axis, scores: &[(&str, f64)]) -> Statistic {
         basis: Basis::Population,
         unit: "bits".into(),
         candidates: scores.iter().map(candidate).collect(),
+        controls: vec!["c".into()],
         finding: None,
         power: None,
         details: Default::default(),
@@ -90,7 +91,7 @@ fn no_likelihood_ratio_is_stated_and_what_it_would_take_is() {
 
 #[test]
 fn a_contrast_is_present_where_its_models_are() {
-    let found = statistic("p", Axis::TeacherIdentity, &[("a", 1.0)]);
+    let found = statistic("p", Axis::TeacherIdentity, &[("a", 1.0), ("d", 0.5)]);
     let present = |setting: &Setting| -> Vec<bool> {
         let evidence = weigh(&found, setting, &Population::NONE);
         assert!(
@@ -118,6 +119,40 @@ fn a_contrast_is_present_where_its_models_are() {
         &Population::NONE,
     );
     assert!(evidence.contrasts.iter().all(|c| !c.present));
+}
+
+/// A control whose answers could not be used, and a candidate without a score, contrast nothing,
+/// though the case names them.
+#[test]
+fn a_contrast_is_absent_where_its_models_did_not_enter_the_scores() {
+    let mut found = statistic("p", Axis::TeacherIdentity, &[("a", 1.0)]);
+    found.controls.clear();
+    let setting = setting(&[("c", "x"), ("o", "z")], &["a", "d"]);
+    let evidence = weigh(&found, &setting, &Population::NONE);
+    assert!(evidence.contrasts.iter().all(|c| !c.present));
+    let said: Vec<_> = evidence.contrasts.iter().map(|c| &c.because).collect();
+    assert!(
+        said[0].contains("too few answers of control `c`"),
+        "{}",
+        said[0]
+    );
+    assert!(
+        said[1].contains("too few answers of control `o`"),
+        "{}",
+        said[1]
+    );
+    found.controls = vec!["o".into()];
+    let evidence = weigh(&found, &setting, &Population::NONE);
+    let present: Vec<_> = evidence.contrasts.iter().map(|c| c.present).collect();
+    assert_eq!(present, [false, true, false]);
+}
+
+#[test]
+fn two_candidates_are_scored_against_each_other() {
+    let found = statistic("p", Axis::TeacherIdentity, &[("a", 1.0), ("d", 0.5)]);
+    let evidence = weigh(&found, &setting(&[], &["a", "d"]), &Population::NONE);
+    let said = &evidence.contrasts[2].because;
+    assert!(said.contains("against the other one"), "{said}");
 }
 
 #[test]

@@ -99,6 +99,20 @@ fn limitations(parts: &Parts, setting: &Setting) -> Vec<String> {
              by chance more often than one named in advance"
         )),
     }
+    all.extend(
+        parts
+            .case
+            .not_run
+            .iter()
+            .map(|skipped| format!("probe `{}` was not run: {}", skipped.probe, skipped.because)),
+    );
+    if parts.case.raw {
+        all.push(
+            "every prompt was put as plain text, as the case asks: models that were trained to \
+             answer in a chat template may have written otherwise within it"
+                .into(),
+        );
+    }
     if let Some(limit) = parts.case.limit {
         all.push(format!(
             "at most {limit} prompts of each suite were used: for trying out, not for a finding"

@@ -257,8 +257,19 @@ fn making(report: &Report) -> Vec<Block> {
         format!("{} {}", report.tool.name, report.tool.version),
         format!("Case `{}`, found by: {}", case.name, case.found_by),
         format!(
-            "Seed {}, at most {} tokens a completion",
-            case.seed, case.max_tokens
+            "Seed {}, {} a prompt and teacher of at most {} tokens at temperature {}{}",
+            case.seed,
+            match case.samples {
+                1 => "1 completion".to_owned(),
+                n => format!("{n} completions"),
+            },
+            case.max_tokens,
+            case.temperature,
+            if case.raw {
+                ", prompts as plain text"
+            } else {
+                ""
+            }
         ),
         format!("Plan {}", short(&case.plan)),
     ];

@@ -29,10 +29,28 @@ pub struct CaseFacts {
     pub seed: u64,
     /// Most tokens a completion could have.
     pub max_tokens: u32,
+    /// Completions of each prompt by each teacher.
+    pub samples: u32,
+    /// Sampling temperature of the teachers.
+    pub temperature: f64,
+    /// Whether every prompt was put as plain text by request, chat templates unused.
+    pub raw: bool,
     /// Most prompts taken of each suite, where that was limited.
     pub limit: Option<u64>,
     /// Digest of the plan: every request, fixed before the first was put.
     pub plan: Digest,
+    /// The probes that were not run.
+    pub not_run: Vec<NotRun>,
+}
+
+/// A probe that was not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotRun {
+    /// Its name.
+    pub probe: String,
+    /// Why.
+    pub because: String,
 }
 
 /// A prompt suite.

@@ -6,7 +6,8 @@ use filiation_core::{
 };
 use filiation_lr::{Population, Setting, weigh};
 use filiation_report::{
-    CaseFacts, FoundBy, Input, Outcome, Parts, ProbeRecord, Report, SuiteFacts, render, schema,
+    CaseFacts, FoundBy, Input, NotRun, Outcome, Parts, ProbeRecord, Report, SuiteFacts, render,
+    schema,
 };
 
 fn party(name: &str, role: Role, source: &str) -> Party {
@@ -50,6 +51,7 @@ fn report(source: &str) -> Report {
         basis: Basis::Population,
         unit: "nats per byte".into(),
         candidates: vec![score("t1", -0.031_416), score("t2", 0.271_828)],
+        controls: vec![],
         finding: None,
         power: None,
         details: [("pairs".to_owned(), 64.0)].into(),
@@ -73,8 +75,15 @@ fn report(source: &str) -> Report {
             prior: Some(0.1),
             seed: 7,
             max_tokens: 48,
+            samples: 2,
+            temperature: 0.7,
+            raw: true,
             limit: None,
             plan: Digest::of(b"plan"),
+            not_run: vec![NotRun {
+                probe: "weight-lineage".into(),
+                because: "the case leaves it out".into(),
+            }],
         },
         parties,
         suites: vec![SuiteFacts {

@@ -155,8 +155,7 @@ impl Checkpoint {
             })
     }
 
-    /// Lets the memory that holds tensor `name` go. Nothing changes but that its next reader waits
-    /// for the file again.
+    /// Lets go of the memory that tensor `name` takes. It stays readable: the file is read again.
     pub fn release(&self, name: &str) {
         self.weights.release(name);
     }

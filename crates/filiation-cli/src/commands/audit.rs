@@ -58,6 +58,12 @@ pub(crate) struct Audit {
     /// Completions of each prompt by each teacher.
     #[arg(long)]
     samples: Option<u32>,
+    /// Sampling temperature of the teachers.
+    #[arg(long, allow_negative_numbers = true)]
+    temperature: Option<f64>,
+    /// Put every prompt as plain text, chat templates unused.
+    #[arg(long)]
+    raw: bool,
     /// Only the first prompts of each suite: for trying out, and said so in the report.
     #[arg(long, value_name = "PROMPTS")]
     limit: Option<usize>,
@@ -76,7 +82,7 @@ impl Audit {
             Some(root) => root.clone(),
             None => Path::new("runs").join(&case.name),
         };
-        let provider = Local::on(self.device, self.max_memory);
+        let provider = Local::on(self.device, self.max_memory).raw(case.raw);
         let all = case.probes.is_empty();
         let run = Run::begin(&root, case, &folder, &provider)?;
         for name in NAMES.iter().filter(|_| all) {
@@ -124,6 +130,8 @@ impl Audit {
         case.seed = self.seed.unwrap_or(case.seed);
         case.max_tokens = self.max_tokens.unwrap_or(case.max_tokens);
         case.samples = self.samples.unwrap_or(case.samples);
+        case.temperature = self.temperature.unwrap_or(case.temperature);
+        case.raw |= self.raw;
         case.limit = self.limit.or(case.limit);
         case.prior = self.prior.or(case.prior);
         case.found_by = self.found_by.unwrap_or(case.found_by);
@@ -152,6 +160,8 @@ impl Audit {
             suites: Vec::new(),
             max_tokens: Case::default_max_tokens(),
             samples: Case::default_samples(),
+            temperature: Case::default_temperature(),
+            raw: false,
             limit: None,
             seed: 0,
             prior: None,

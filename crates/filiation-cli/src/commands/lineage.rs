@@ -81,6 +81,12 @@ impl Compared {
                 for score in &statistic.candidates {
                     lines.push(format!("score {:.4} ({})", score.score, statistic.unit));
                 }
+                if let Some(sd) = statistic.details.get("cka_null_sd") {
+                    lines.push(format!(
+                        "a CKA of one layer over random pairings of the {} dimensions: 0, standard deviation {sd:.4}",
+                        self.relation.aligned_dimensions
+                    ));
+                }
             }
             Outcome::Abstention(abstention) => lines.push(format!("abstains: {abstention}")),
         }

@@ -14,7 +14,7 @@ use clap::Subcommand;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Audit a suspect against candidate teachers, from weights to a written opinion.
-    Audit(audit::Audit),
+    Audit(Box<audit::Audit>),
     /// Compute every statistic of a run again, from its transcripts.
     Measure(measure::Measure),
     /// Weigh the statistics of a run again, and write its report.

@@ -1,5 +1,10 @@
 //! Every supported architecture against what transformers computed (`make_goldens.py`).
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the largest differences, shown with `--nocapture`"
+)]
+
 mod sharing;
 
 use std::path::{Path, PathBuf};
@@ -53,7 +58,12 @@ impl Case {
     }
 
     fn decoders(&self) -> [(&'static str, Decoder); 2] {
-        let (config, weights) = (self.checkpoint.config(), &self.checkpoint);
+        self.decoders_as(self.checkpoint.config())
+    }
+
+    /// With the weights of the case under another configuration.
+    fn decoders_as(&self, config: &ModelConfig) -> [(&'static str, Decoder); 2] {
+        let weights = &self.checkpoint;
         [
             (
                 "host",
@@ -93,6 +103,7 @@ fn logits_and_hidden_states_are_those_of_transformers() {
                 .expect("runs");
             let found = rows(&decoder.logits(&hidden.states).expect("runs"));
             let worst = difference(&found, &golden.logits);
+            println!("{} ({backend}): max |Δlogit| {worst:.1e}", case.name);
             assert!(
                 worst <= TOLERANCE,
                 "{} ({backend}): logits off by {worst:e}",
@@ -109,6 +120,46 @@ fn logits_and_hidden_states_are_those_of_transformers() {
             }
         }
     }
+}
+
+/// A window one token too wide or too narrow would not pass for the right one.
+#[test]
+fn a_window_off_by_one_is_beyond_the_tolerance() {
+    let mut windowed = 0;
+    for case in Case::all() {
+        if case
+            .checkpoint
+            .config()
+            .layers
+            .iter()
+            .all(|l| l.window.is_none())
+        {
+            continue;
+        }
+        windowed += 1;
+        for by in [-1, 1] {
+            let mut config = case.checkpoint.config().clone();
+            for layer in &mut config.layers {
+                layer.window = layer
+                    .window
+                    .and_then(|window| window.checked_add_signed(by));
+            }
+            for (backend, decoder) in case.decoders_as(&config) {
+                let found = logits(&decoder, &[&case.golden.tokens]);
+                let off = difference(&found, &case.golden.logits);
+                println!(
+                    "{} ({backend}), window {by:+}: max |Δlogit| {off:.1e}",
+                    case.name
+                );
+                assert!(
+                    off > TOLERANCE,
+                    "{} ({backend}), window {by:+}: only off by {off:e}",
+                    case.name
+                );
+            }
+        }
+    }
+    assert!(windowed >= 2, "{windowed} cases with a window");
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Probe for ChoicePriors {
             unit: "bits".into(),
             details: cells.details(),
             candidates: scores.candidates,
+            controls: cells.controls.iter().map(|c| c.party.clone()).collect(),
             finding: Some(finding),
             power: scores.power,
         })

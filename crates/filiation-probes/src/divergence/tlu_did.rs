@@ -141,6 +141,7 @@ impl Probe for TluDid {
             unit: "nats per byte".into(),
             details: details(&table, &scores),
             candidates: scores.candidates,
+            controls: table.controls.iter().map(|c| c.model.clone()).collect(),
             finding: Some(finding),
             power: scores.power,
         })

@@ -1,5 +1,7 @@
 //! What differs between two tensors once dimensions and neurons have been put in the same order.
 
+use std::ops::Range;
+
 use filiation_checkpoint::TensorView;
 use ndarray::{Array2, Axis as Dimension};
 use rayon::prelude::*;
@@ -108,6 +110,54 @@ impl Order {
     }
 }
 
+/// How rows and columns of a tensor of the other model are put in order.
+struct Orders {
+    rows: usize,
+    columns: usize,
+    by_row: Option<Order>,
+    by_column: Option<Order>,
+}
+
+impl Orders {
+    /// `None` where shapes differ or an order does not fit them.
+    fn of(
+        this: &TensorView<'_>,
+        other: &TensorView<'_>,
+        axes: (Axis, Axis),
+        alignment: &Alignment<'_>,
+    ) -> Option<Self> {
+        if this.shape != other.shape || this.shape.is_empty() || this.shape.len() > 2 {
+            return None;
+        }
+        let rows = this.shape[0];
+        let columns = this.shape.get(1).copied().unwrap_or(1);
+        let by_row = Order::along(axes.0, rows, alignment);
+        let by_column = Order::along(axes.1, columns, alignment);
+        let fits = |order: &Option<Order>, length| order.as_ref().is_none_or(|o| o.fits(length));
+        (fits(&by_row, rows) && fits(&by_column, columns)).then_some(Self {
+            rows,
+            columns,
+            by_row,
+            by_column,
+        })
+    }
+}
+
+/// Two matrices of equal shape, the other's axes moved as `alignment` says.
+pub(super) fn aligned(
+    this: &TensorView<'_>,
+    other: &TensorView<'_>,
+    axes: (Axis, Axis),
+    alignment: &Alignment<'_>,
+) -> Option<(Array2<f32>, Array2<f32>)> {
+    let orders = Orders::of(this, other, axes, alignment)?;
+    let all = 0..orders.rows;
+    Some((
+        layout::rows_of(this, all.clone()),
+        reordered(other, all, &orders),
+    ))
+}
+
 /// The change from `other` to `this`, axes moved as `alignment` says; `None` where shapes differ.
 pub(super) fn between(
     this: &TensorView<'_>,
@@ -115,18 +165,8 @@ pub(super) fn between(
     axes: (Axis, Axis),
     alignment: &Alignment<'_>,
 ) -> Option<Change> {
-    if this.shape != other.shape || this.shape.is_empty() || this.shape.len() > 2 {
-        return None;
-    }
-    let rows = this.shape[0];
-    let columns = this.shape.get(1).copied().unwrap_or(1);
-    let by_row = Order::along(axes.0, rows, alignment);
-    let by_column = Order::along(axes.1, columns, alignment);
-    if by_row.as_ref().is_some_and(|o| !o.fits(rows))
-        || by_column.as_ref().is_some_and(|o| !o.fits(columns))
-    {
-        return None;
-    }
+    let orders = Orders::of(this, other, axes, alignment)?;
+    let (rows, columns) = (orders.rows, orders.columns);
     // A vector is one row of blocks, so it is compared whole.
     let (block, row) = if columns == 1 {
         (rows, rows)
@@ -139,34 +179,28 @@ pub(super) fn between(
         .map(|start| {
             let end = (start + block).min(rows);
             let a = layout::rows_of(this, start..end);
-            let b = reordered(other, start, end, by_row.as_ref(), by_column.as_ref());
+            let b = reordered(other, start..end, &orders);
             difference(&a, &b, row)
         })
         .reduce(|| Change::NONE, Change::and);
     Some(change)
 }
 
-fn reordered(
-    view: &TensorView<'_>,
-    start: usize,
-    end: usize,
-    by_row: Option<&Order>,
-    by_column: Option<&Order>,
-) -> Array2<f32> {
-    let mut rows = match by_row {
-        None => layout::rows_of(view, start..end),
+fn reordered(view: &TensorView<'_>, range: Range<usize>, orders: &Orders) -> Array2<f32> {
+    let mut rows = match &orders.by_row {
+        None => layout::rows_of(view, range),
         Some(order) => {
             let mut rows = layout::rows_of(view, 0..view.shape[0])
-                .select(Dimension(0), &order.index[start..end]);
+                .select(Dimension(0), &order.index[range.clone()]);
             if let Some(sign) = &order.sign {
-                for (mut row, &sign) in rows.rows_mut().into_iter().zip(&sign[start..end]) {
+                for (mut row, &sign) in rows.rows_mut().into_iter().zip(&sign[range]) {
                     row *= sign;
                 }
             }
             rows
         }
     };
-    if let Some(order) = by_column {
+    if let Some(order) = &orders.by_column {
         let mut moved = Array2::zeros(rows.raw_dim());
         for (mut to, from) in moved.rows_mut().into_iter().zip(rows.rows()) {
             match &order.sign {

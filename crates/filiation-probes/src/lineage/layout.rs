@@ -63,6 +63,14 @@ pub(super) fn layer_of(name: &str) -> Option<usize> {
     name.split('.').find_map(|part| part.parse().ok())
 }
 
+/// What follows the layer in `name`; all of it where it belongs to none.
+pub(super) fn within_layer(name: &str) -> &str {
+    let layer = name.split('.').find(|part| part.parse::<usize>().is_ok());
+    layer
+        .and_then(|layer| name.split_once(&format!(".{layer}.")))
+        .map_or(name, |(_, rest)| rest)
+}
+
 /// `name` with its layer replaced.
 pub(super) fn in_layer(name: &str, layer: usize) -> String {
     let mut done = false;
@@ -213,6 +221,8 @@ mod tests {
     fn layers_are_found_and_replaced() {
         assert_eq!(layer_of("model.layers.12.mlp.up_proj.weight"), Some(12));
         assert_eq!(layer_of("model.norm.weight"), None);
+        assert_eq!(within_layer("model.layers.12.mlp.up_proj"), "mlp.up_proj");
+        assert_eq!(within_layer("model.norm"), "model.norm");
         assert_eq!(
             in_layer("transformer.h.3.ln_1.bias", 5),
             "transformer.h.5.ln_1.bias"

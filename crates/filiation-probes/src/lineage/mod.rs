@@ -2,11 +2,15 @@
 
 mod align;
 mod change;
+mod eigen;
+mod floor;
 mod heads;
 mod layout;
+mod low_rank;
 mod neurons;
 pub mod relate;
 mod rounding;
+mod spectrum;
 mod vocabulary;
 pub mod weight_lineage;
 

@@ -5,8 +5,9 @@
 //! by it where the models have different numbers of them. MATCH (see [`super`]) compares the
 //! neurons. At the end the alignment is undone, and what is left is the change of the weights.
 
+use filiation_checkpoint::config::ExpectedTensor;
 use filiation_checkpoint::{Checkpoint, CheckpointError};
-use filiation_core::{LayerRelation, WeightRelation};
+use filiation_core::{ChangeRank, ChangedTensor, LayerRelation, WeightRelation};
 use filiation_stats::assignment::assign;
 use filiation_stats::cka::CentredGram;
 use ndarray::{Array2, Axis};
@@ -16,6 +17,7 @@ use super::align::{self, Hidden};
 use super::change::{self, Alignment, Change};
 use super::heads::Heads;
 use super::layout::{self, Part};
+use super::low_rank;
 use super::neurons::{self, Views};
 use super::vocabulary;
 use crate::ProbeError;
@@ -50,8 +52,10 @@ pub fn relate(this: &Checkpoint, other: &Checkpoint) -> Result<WeightRelation, P
         shared_vocabulary: u32::try_from(shared.len()).unwrap_or(u32::MAX),
         same_configuration: this.config() == other.config(),
         permuted: false,
+        aligned_dimensions: 0,
         largest_change: None,
         layers: Vec::new(),
+        changed: Vec::new(),
     };
     if shared.len() < LEAST_SHARED {
         return Ok(relation);
@@ -68,14 +72,25 @@ pub fn relate(this: &Checkpoint, other: &Checkpoint) -> Result<WeightRelation, P
         .into_par_iter()
         .map(|(layer, counterpart)| pair.layer(layer, counterpart))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut changes = pair.outside_layers();
-    changes.extend(layers.iter().flat_map(|(_, changes)| changes));
-    relation.layers = layers.into_iter().map(|(layer, _)| layer).collect();
-    if same_tensors(this, other) {
-        relation.largest_change = Some(largest(&changes));
+    let (layers, tensors): (Vec<_>, Vec<_>) = layers.into_iter().unzip();
+    relation.layers = layers;
+    relation.aligned_dimensions = pair.hidden.this.len().min(CKA_DIMENSIONS) as u32;
+    let related = shared_neurons(&relation).is_some_and(|p| p <= LOG10_SIZE);
+    let mut tensors = tensors.concat();
+    tensors.extend(pair.outside_layers(related));
+    // A tensor that could not be compared might hold any change.
+    if same_tensors(this, other) && tensors.len() == needed(this).len() {
+        relation.largest_change = Some(largest(&tensors));
     }
-    relation.permuted =
-        is_reordered(&pair.hidden) && shared_neurons(&relation).is_some_and(|p| p <= LOG10_SIZE);
+    if related {
+        relation.permuted = is_reordered(&pair.hidden);
+        relation.changed = tensors.into_iter().filter_map(Compared::changed).collect();
+    } else {
+        // Between strangers every order is chance.
+        for layer in &mut relation.layers {
+            (layer.neurons_permuted, layer.heads_permuted) = (false, false);
+        }
+    }
     Ok(relation)
 }
 
@@ -90,6 +105,30 @@ pub fn shared_neurons(relation: &WeightRelation) -> Option<f64> {
         .collect();
     let least = each.iter().copied().min_by(f64::total_cmp)?;
     Some((least + (each.len() as f64).log10()).min(0.0))
+}
+
+/// A tensor of this model against its counterpart.
+#[derive(Clone)]
+struct Compared {
+    name: String,
+    shape: Vec<usize>,
+    change: Change,
+    rank: Option<ChangeRank>,
+}
+
+impl Compared {
+    fn is_matrix(&self) -> bool {
+        self.shape.len() == 2
+    }
+
+    fn changed(self) -> Option<ChangedTensor> {
+        (!self.change.made.is_rounding()).then(|| ChangedTensor {
+            tensor: self.name,
+            shape: self.shape.iter().map(|&n| n as u32).collect(),
+            relative_change: self.change.relative(),
+            rank: self.rank,
+        })
+    }
 }
 
 /// Two models and how their hidden dimensions meet.
@@ -149,7 +188,7 @@ impl Pair<'_> {
         &self,
         layer: usize,
         counterpart: usize,
-    ) -> Result<(LayerRelation, Vec<Change>), CheckpointError> {
+    ) -> Result<(LayerRelation, Vec<Compared>), CheckpointError> {
         let read = |part| -> Result<_, CheckpointError> {
             let mine = self.paired(&layout::read(self.this, layer, part)?, true);
             let theirs = self.paired(&layout::read(self.other, counterpart, part)?, false);
@@ -169,19 +208,23 @@ impl Pair<'_> {
         let mine = self.views(self.this, layer, true)?;
         let theirs = self.views(self.other, counterpart, false)?;
         let found = neurons::matching(&mine, &theirs);
-        let moved = found
-            .as_ref()
-            .is_some_and(|m| !m.in_place && m.log10_p <= LOG10_SIZE);
+        let shared = found.as_ref().is_some_and(|m| m.log10_p <= LOG10_SIZE);
+        let moved = shared && found.as_ref().is_some_and(|m| !m.in_place);
         let order = if moved && self.comparable {
             neurons::order(&mine, &theirs)
         } else {
             None
         };
-        let changes = self.changes(Some((layer, counterpart)), order.as_deref(), heads.as_ref());
-        let matrices = changes
+        let alignment = Alignment {
+            hidden: &self.hidden,
+            neurons: order.as_deref(),
+            heads: heads.as_ref(),
+        };
+        let tensors = self.compared(Some((layer, counterpart)), &alignment, shared);
+        let matrices = tensors
             .iter()
-            .filter(|(is_matrix, _)| *is_matrix)
-            .map(|(_, change)| *change)
+            .filter(|t| t.is_matrix())
+            .map(|t| t.change)
             .reduce(Change::and);
         let relation = LayerRelation {
             layer: layer as u32,
@@ -190,36 +233,32 @@ impl Pair<'_> {
             cka_k,
             match_log10_p: found.map(|m| m.log10_p),
             relative_change: matrices.map(|m| m.relative()),
+            neurons_permuted: order.is_some_and(|order| !order.is_sorted()),
+            heads_permuted: heads.is_some(),
         };
-        Ok((
-            relation,
-            changes.into_iter().map(|(_, change)| change).collect(),
-        ))
+        Ok((relation, tensors))
     }
 
-    fn outside_layers(&self) -> Vec<Change> {
-        self.changes(None, None, None)
-            .into_iter()
-            .map(|(_, change)| change)
-            .collect()
+    fn outside_layers(&self, ranked: bool) -> Vec<Compared> {
+        let alignment = Alignment {
+            hidden: &self.hidden,
+            neurons: None,
+            heads: None,
+        };
+        self.compared(None, &alignment, ranked)
     }
 
-    /// Changes of the tensors of a pair of layers, or of those in no layer; with whether each is
-    /// a matrix.
-    fn changes(
+    /// The tensors of a pair of layers, or those in no layer, with the ranks of their changes if
+    /// these are asked for.
+    fn compared(
         &self,
         layers: Option<(usize, usize)>,
-        neurons: Option<&[usize]>,
-        heads: Option<&Heads>,
-    ) -> Vec<(bool, Change)> {
+        alignment: &Alignment<'_>,
+        ranked: bool,
+    ) -> Vec<Compared> {
         if !self.comparable {
             return Vec::new();
         }
-        let alignment = Alignment {
-            hidden: &self.hidden,
-            neurons,
-            heads,
-        };
         let architecture = self.this.config().architecture;
         self.this
             .config()
@@ -234,8 +273,18 @@ impl Pair<'_> {
                 let a = self.this.tensor(&tensor.name).ok()?;
                 let b = self.other.tensor(&theirs).ok()?;
                 let axes = layout::axes(architecture, &tensor.name);
-                let change = change::between(&a, &b, axes, &alignment)?;
-                Some((tensor.shape.len() == 2, change))
+                let change = change::between(&a, &b, axes, alignment)?;
+                let rank = if ranked && !change.made.is_rounding() {
+                    low_rank::rank(&a, &b, axes, alignment)
+                } else {
+                    None
+                };
+                Some(Compared {
+                    name: tensor.name,
+                    shape: tensor.shape,
+                    change,
+                    rank,
+                })
             })
             .collect()
     }
@@ -283,20 +332,22 @@ fn comparable(this: &Checkpoint, other: &Checkpoint) -> bool {
     a.architecture == b.architecture && a.width == b.width
 }
 
+fn needed(of: &Checkpoint) -> Vec<ExpectedTensor> {
+    let mut all = of.config().expected_tensors();
+    all.retain(|t| !t.optional);
+    all
+}
+
 /// Whether both models have the same tensors in the same shapes.
 fn same_tensors(this: &Checkpoint, other: &Checkpoint) -> bool {
-    let needed = |of: &Checkpoint| {
-        let mut all = of.config().expected_tensors();
-        all.retain(|t| !t.optional);
-        all
-    };
     comparable(this, other) && needed(this) == needed(other)
 }
 
 /// Largest relative change that no rounding explains, 0 where there is none.
-fn largest(changes: &[Change]) -> f64 {
-    changes
+fn largest(tensors: &[Compared]) -> f64 {
+    tensors
         .iter()
+        .map(|t| &t.change)
         .filter(|c| !c.made.is_rounding())
         .map(Change::relative)
         .fold(0.0, f64::max)

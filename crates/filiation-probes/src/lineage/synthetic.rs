@@ -1,8 +1,9 @@
-//! Tiny Llama-type checkpoints, made and disguised for the tests.
+//! Tiny checkpoints, made and disguised for the tests.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use filiation_checkpoint::config::{Architecture, ModelConfig};
 use filiation_checkpoint::{Checkpoint, Limits};
 use half::bf16;
 use rand::seq::SliceRandom;
@@ -18,6 +19,7 @@ const KV_HEADS: usize = 2;
 /// Weights of a model by tensor name, with what its configuration needs.
 #[derive(Clone)]
 pub(super) struct Model {
+    pub(super) architecture: Architecture,
     pub(super) width: usize,
     pub(super) neurons: usize,
     pub(super) layers: usize,
@@ -49,12 +51,10 @@ struct Heads {
 }
 
 impl Heads {
-    fn shuffled(heads: usize, rng: &mut ChaCha8Rng) -> Self {
+    fn shuffled(heads: usize, groups: usize, rng: &mut ChaCha8Rng) -> Self {
         Self {
-            groups: shuffled(KV_HEADS, rng),
-            within: (0..KV_HEADS)
-                .map(|_| shuffled(heads / KV_HEADS, rng))
-                .collect(),
+            groups: shuffled(groups, rng),
+            within: (0..groups).map(|_| shuffled(heads / groups, rng)).collect(),
         }
     }
 
@@ -68,56 +68,108 @@ impl Heads {
         let (group, k) = (head / each, head % each);
         (self.groups[group] * each + self.within[group][k]) * HEAD_DIM + dimension
     }
+
+    /// All queries, then all keys, then all values.
+    fn stacked(&self, row: usize) -> usize {
+        let keys = self.groups.len() * HEAD_DIM;
+        let queries = keys * self.within[0].len();
+        match row {
+            q if q < queries => self.query(q),
+            k if k < queries + keys => queries + self.key(k - queries),
+            v => queries + keys + self.key(v - queries - keys),
+        }
+    }
+
+    /// Query, key and value of one head after the other.
+    fn interleaved(&self, row: usize) -> usize {
+        let (head, rest) = (row / (3 * HEAD_DIM), row % (3 * HEAD_DIM));
+        self.query(head * HEAD_DIM) * 3 + rest
+    }
+}
+
+/// What a disguise does along an axis.
+#[derive(Clone, Copy)]
+enum Move {
+    Stay,
+    Hidden,
+    /// Hidden dimensions that are scaled, whose sign cancels.
+    Scale,
+    Query,
+    Key,
+    Stacked,
+    Interleaved,
+    Neuron,
+    /// Gates, then what they let through.
+    Gated,
+}
+
+/// What moves along the rows and the columns of a tensor, by the last two parts of its name.
+fn moves(architecture: Architecture, name: &str) -> (Move, Move) {
+    use Move::{Gated, Hidden, Interleaved, Key, Neuron, Query, Scale, Stacked, Stay};
+    let mut parts = name.rsplit('.');
+    let (kind, module) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let block = parts.next().unwrap_or("");
+    // (written, read): by these the linear maps are named.
+    let (written, read) = match (module, block) {
+        ("embed_tokens" | "embed_in" | "embed_out" | "lm_head" | "wte" | "wpe", _) => {
+            return (Stay, Hidden);
+        }
+        ("q_proj", _) => (Query, Hidden),
+        ("k_proj" | "v_proj", _) => (Key, Hidden),
+        ("qkv_proj" | "c_attn", _) => (Stacked, Hidden),
+        ("query_key_value", _) => (Interleaved, Hidden),
+        ("o_proj" | "dense", _) | ("c_proj", "attn") => (Hidden, Query),
+        ("gate_proj" | "up_proj" | "c_fc" | "dense_h_to_4h", _) => (Neuron, Hidden),
+        ("gate_up_proj", _) => (Gated, Hidden),
+        ("down_proj" | "dense_4h_to_h", _) | ("c_proj", "mlp") => (Hidden, Neuron),
+        _ if kind == "bias" => (Hidden, Stay),
+        _ => (Scale, Stay),
+    };
+    match kind {
+        "bias" => (written, Stay),
+        _ if module.ends_with("norm") || module.starts_with("ln_") => (written, Stay),
+        _ if architecture == Architecture::Gpt2 => (read, written),
+        _ => (written, read),
+    }
 }
 
 impl Model {
     /// A model trained from its own initialisation, as far as weights tell: random.
     pub(super) fn random(width: usize, neurons: usize, layers: usize, seed: u64) -> Self {
+        Self::random_as(Architecture::Llama, width, neurons, layers, seed)
+    }
+
+    /// The same with the tensors of another architecture.
+    pub(super) fn random_as(
+        architecture: Architecture,
+        width: usize,
+        neurons: usize,
+        layers: usize,
+        seed: u64,
+    ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut model = Self {
+            architecture,
             width,
             neurons,
             layers,
             vocabulary: 400,
             tensors: BTreeMap::new(),
         };
-        for (name, shape) in model.shapes() {
-            let count: usize = shape.iter().product();
-            let norm = shape.len() == 1;
+        let config = ModelConfig::from_json(&model.config()).expect("a valid configuration");
+        for tensor in config.expected_tensors() {
+            if tensor.optional {
+                continue;
+            }
+            let count: usize = tensor.shape.iter().product();
+            let scale = tensor.shape.len() == 1 && tensor.name.ends_with("weight");
             let values = normal(count, &mut rng)
                 .into_iter()
-                .map(|x| if norm { 1.0 + 0.1 * x } else { 0.05 * x })
+                .map(|x| if scale { 1.0 + 0.1 * x } else { 0.05 * x })
                 .collect();
-            model.tensors.insert(name, (shape, values));
+            model.tensors.insert(tensor.name, (tensor.shape, values));
         }
         model
-    }
-
-    fn shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let (d, ff) = (self.width, self.neurons);
-        let mut shapes = vec![
-            (
-                "model.embed_tokens.weight".to_owned(),
-                vec![self.vocabulary, d],
-            ),
-            ("model.norm.weight".to_owned(), vec![d]),
-        ];
-        for layer in 0..self.layers {
-            for (name, shape) in [
-                ("self_attn.q_proj", vec![d, d]),
-                ("self_attn.k_proj", vec![KV_HEADS * HEAD_DIM, d]),
-                ("self_attn.v_proj", vec![KV_HEADS * HEAD_DIM, d]),
-                ("self_attn.o_proj", vec![d, d]),
-                ("mlp.gate_proj", vec![ff, d]),
-                ("mlp.up_proj", vec![ff, d]),
-                ("mlp.down_proj", vec![d, ff]),
-                ("input_layernorm", vec![d]),
-                ("post_attention_layernorm", vec![d]),
-            ] {
-                shapes.push((format!("model.layers.{layer}.{name}.weight"), shape));
-            }
-        }
-        shapes
     }
 
     /// A copy with every value changed.
@@ -146,7 +198,7 @@ impl Model {
     }
 
     /// A copy whose hidden dimensions are reordered and flipped and whose neurons and heads are
-    /// reordered: it computes the same function.
+    /// reordered: it computes the same function. Norms that centre allow no flips.
     pub(super) fn disguised(&self, flip: bool, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let hidden = shuffled(self.width, &mut rng);
@@ -162,26 +214,30 @@ impl Model {
         let neurons: Vec<_> = (0..self.layers)
             .map(|_| shuffled(self.neurons, &mut rng))
             .collect();
-        let heads = Heads::shuffled(self.width / HEAD_DIM, &mut rng);
+        let heads = Heads::shuffled(self.width / HEAD_DIM, self.groups(), &mut rng);
         let mut copy = self.clone();
         for (name, (shape, values)) in &mut copy.tensors {
             let order = super::layout::layer_of(name).map(|layer| neurons[layer].as_slice());
+            let source = |along: Move, at: usize| match (along, order) {
+                (Move::Stay, _) => (at, 1.0),
+                (Move::Hidden, _) => (hidden[at], sign[at]),
+                (Move::Scale, _) => (hidden[at], 1.0),
+                (Move::Query, _) => (heads.query(at), 1.0),
+                (Move::Key, _) => (heads.key(at), 1.0),
+                (Move::Stacked, _) => (heads.stacked(at), 1.0),
+                (Move::Interleaved, _) => (heads.interleaved(at), 1.0),
+                (Move::Neuron, order) => (order.map_or(at, |o| o[at]), 1.0),
+                (Move::Gated, order) => {
+                    let (half, at) = (at / self.neurons, at % self.neurons);
+                    (half * self.neurons + order.map_or(at, |o| o[at]), 1.0)
+                }
+            };
+            let (by_row, by_column) = moves(self.architecture, name);
             let old = values.clone();
             let columns = shape.get(1).copied().unwrap_or(1);
             for (i, value) in values.iter_mut().enumerate() {
-                let (row, column) = (i / columns, i % columns);
-                let reads = |axis: usize| (hidden[axis], sign[axis]);
-                let ((r, rs), (c, cs)) = match name.rsplit('.').nth(1).unwrap_or("") {
-                    "o_proj" => (reads(row), (heads.query(column), 1.0)),
-                    "q_proj" => ((heads.query(row), 1.0), reads(column)),
-                    "k_proj" | "v_proj" => ((heads.key(row), 1.0), reads(column)),
-                    "down_proj" => (reads(row), (order.map_or(column, |o| o[column]), 1.0)),
-                    "gate_proj" | "up_proj" => {
-                        ((order.map_or(row, |o| o[row]), 1.0), reads(column))
-                    }
-                    module if module.ends_with("norm") => ((hidden[row], 1.0), (column, 1.0)),
-                    _ => ((row, 1.0), reads(column)),
-                };
+                let (r, rs) = source(by_row, i / columns);
+                let (c, cs) = source(by_column, i % columns);
                 *value = rs * cs * old[r * columns + c];
             }
         }
@@ -190,7 +246,7 @@ impl Model {
 
     /// A copy of the first hidden dimensions and neurons of all layers.
     pub(super) fn pruned(&self, width: usize, neurons: usize) -> Self {
-        let mut copy = Self::random(width, neurons, self.layers, 0);
+        let mut copy = Self::random_as(self.architecture, width, neurons, self.layers, 0);
         let wide = self.width;
         for (name, (shape, values)) in &mut copy.tensors {
             let (old_shape, old) = &self.tensors[name];
@@ -253,15 +309,50 @@ impl Model {
         save("tokenizer.json", &self.tokenizer());
     }
 
+    /// Key heads.
+    fn groups(&self) -> usize {
+        match self.architecture {
+            Architecture::Gpt2 | Architecture::GptNeoX => self.width / HEAD_DIM,
+            _ => KV_HEADS,
+        }
+    }
+
     fn config(&self) -> Value {
-        json!({
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama",
-            "hidden_size": self.width, "intermediate_size": self.neurons,
-            "num_hidden_layers": self.layers, "num_attention_heads": self.width / HEAD_DIM,
-            "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM, "vocab_size": self.vocabulary,
-            "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-            "hidden_act": "silu", "tie_word_embeddings": true
-        })
+        let heads = self.width / HEAD_DIM;
+        match self.architecture {
+            Architecture::Gpt2 => json!({
+                "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2",
+                "n_embd": self.width, "n_inner": self.neurons, "n_layer": self.layers,
+                "n_head": heads, "vocab_size": self.vocabulary, "n_positions": 64,
+                "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new"
+            }),
+            Architecture::GptNeoX => json!({
+                "architectures": ["GPTNeoXForCausalLM"], "model_type": "gpt_neox",
+                "hidden_size": self.width, "intermediate_size": self.neurons,
+                "num_hidden_layers": self.layers, "num_attention_heads": heads,
+                "vocab_size": self.vocabulary, "max_position_embeddings": 64,
+                "layer_norm_eps": 1e-5, "rotary_pct": 0.25, "rotary_emb_base": 10000,
+                "hidden_act": "gelu", "tie_word_embeddings": false
+            }),
+            Architecture::Phi3 => json!({
+                "architectures": ["Phi3ForCausalLM"], "model_type": "phi3",
+                "hidden_size": self.width, "intermediate_size": self.neurons,
+                "num_hidden_layers": self.layers, "num_attention_heads": heads,
+                "num_key_value_heads": KV_HEADS, "vocab_size": self.vocabulary,
+                "max_position_embeddings": 64, "original_max_position_embeddings": 64,
+                "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+                "sliding_window": null, "tie_word_embeddings": false
+            }),
+            _ => json!({
+                "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+                "hidden_size": self.width, "intermediate_size": self.neurons,
+                "num_hidden_layers": self.layers, "num_attention_heads": heads,
+                "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM,
+                "vocab_size": self.vocabulary, "max_position_embeddings": 64,
+                "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+                "tie_word_embeddings": true
+            }),
+        }
     }
 
     fn tokenizer(&self) -> Value {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use filiation_core::{
-    Abstention, Answer, Axis, Basis, CandidateScore, Interval, MethodId, Observations, Probe,
-    Reason, Request, RequestId, Role, Statistic, Want, WeightRelation,
+    Abstention, Answer, Axis, Basis, CandidateScore, Interval, LayerRelation, MethodId,
+    Observations, Probe, Reason, Request, RequestId, Role, Statistic, Want, WeightRelation,
 };
 
+use super::low_rank;
 use super::relate::{LOG10_SIZE, shared_neurons};
 
 /// Mean CKA above which "unrelated" is not said although no neurons are shared.
@@ -95,6 +96,7 @@ impl Probe for WeightLineage {
                 effect: (sd > 0.0).then(|| score / sd),
                 units,
             }],
+            controls: Vec::new(),
             finding: finding(relation, score),
             power: None,
             details: details(relation),
@@ -133,37 +135,47 @@ fn mean_and_sd(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 /// What the exact tests say, and which disguise was undone. `None` where attention is alike but
 /// no neurons are shared: the tests here cannot settle it.
 pub fn finding(relation: &WeightRelation, mean_cka: f64) -> Option<String> {
+    let layers = |has: fn(&LayerRelation) -> bool| relation.layers.iter().any(has);
     let mut notes = Vec::new();
-    if relation.permuted {
-        notes.push("hidden dimensions permuted");
+    for (moved, note) in [
+        (relation.permuted, "hidden dimensions permuted"),
+        (layers(|l| l.neurons_permuted), "neurons permuted"),
+        (layers(|l| l.heads_permuted), "heads permuted"),
+    ] {
+        if moved {
+            notes.push(note.to_owned());
+        }
     }
     let same = relation.largest_change == Some(0.0);
     let related = shared_neurons(relation).is_some_and(|p| p <= LOG10_SIZE);
     let word = if same {
-        if relation
-            .layers
-            .iter()
-            .any(|l| l.relative_change.is_some_and(|c| c > 0.0))
-        {
-            notes.push("weights stored with other precision");
+        if layers(|l| l.relative_change.is_some_and(|c| c > 0.0)) {
+            notes.push("weights stored with other precision".into());
         }
         "same model"
     } else if related {
+        notes.extend(low_rank::note(relation));
         "derived"
     } else if mean_cka > UNSETTLED_CKA {
         return None;
     } else {
         if relation.same_configuration {
-            notes.push("metadata copied: same configuration, other weights");
+            notes.push("metadata copied: same configuration, other weights".into());
         }
         "unrelated"
     };
     Some(
-        std::iter::once(word)
+        std::iter::once(word.to_owned())
             .chain(notes)
             .collect::<Vec<_>>()
             .join("; "),
     )
+}
+
+/// Standard deviation of one CKA over random pairings of `n` dimensions, whatever the weights.
+fn cka_null_sd(n: u32) -> Option<f64> {
+    let n = f64::from(n);
+    (n > 3.0).then(|| (2.0 / (n * (n - 3.0))).sqrt())
 }
 
 fn details(relation: &WeightRelation) -> BTreeMap<String, f64> {
@@ -182,6 +194,20 @@ fn details(relation: &WeightRelation) -> BTreeMap<String, f64> {
         ("largest_change", relation.largest_change),
         ("largest_layer_change", changes.max_by(f64::total_cmp)),
         ("shared_neurons_log10_p", shared_neurons(relation)),
+        (
+            "aligned_dimensions",
+            Some(f64::from(relation.aligned_dimensions)),
+        ),
+        ("cka_null_sd", cka_null_sd(relation.aligned_dimensions)),
+        ("changed_tensors", Some(relation.changed.len() as f64)),
+        (
+            "low_rank_matrices",
+            low_rank::matrices(relation).map(|n| n as f64),
+        ),
+        (
+            "low_rank_highest",
+            low_rank::highest(relation).map(f64::from),
+        ),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name.to_owned(), value?)))

@@ -284,5 +284,6 @@ fn a_control_that_cannot_be_compared_is_left_out() {
     let seen = Observations::new(&world.parties, &answers);
     let found = probe.measure(&seen).expect("one control is left");
     assert_eq!(found.details["controls"], 1.0);
+    assert_eq!(found.controls.len(), 1);
     assert_eq!(found.details["prompts"], 30.0);
 }
