@@ -37,10 +37,11 @@ fn path(job: &Value, key: &str) -> Result<PathBuf> {
 
 fn open(job: &Value) -> Result<LocalModel> {
     let folder = path(job, "model")?;
-    Ok(LocalModel::open(
+    Ok(LocalModel::open_within(
         &folder,
         DeviceChoice::Cpu,
         &Limits::default(),
+        job["memory"].as_u64(),
     )?)
 }
 

@@ -26,10 +26,10 @@ type Measure = fn(&Plan<'_>) -> Result<Vec<Figure>>;
 pub(crate) const GROUPS: [(&str, Measure); 6] = [
     ("score", score),
     ("forensic-smollm2", |plan| {
-        forensic(plan, "smollm2", "forensic_smollm2_vs_torch", 1e-4)
+        forensic(plan, "smollm2", "forensic_smollm2_vs_torch", (1e-4, 1.5))
     }),
     ("forensic-gemma", |plan| {
-        forensic(plan, "gemma3", "forensic_gemma_vs_torch", 1e-3)
+        forensic(plan, "gemma3", "forensic_gemma_vs_torch", (1e-3, 2.0))
     }),
     ("generate", generate),
     ("train", train),
@@ -124,6 +124,9 @@ fn same_mean(a: &[Run], b: &[Run], tolerance: f64) -> Result<()> {
     Ok(())
 }
 
+/// Bytes that the f32 model may take, less than its weights.
+const BOUND: u64 = 400_000_000;
+
 fn score(plan: &Plan<'_>) -> Result<Vec<Figure>> {
     const LENGTH: usize = 256;
     let model = plan.models.join("smollm2");
@@ -131,9 +134,13 @@ fn score(plan: &Plan<'_>) -> Result<Vec<Figure>> {
     let rows = jobs::rows(&model, count, LENGTH)?;
     let threads = machine::threads();
     let job = |name| json!({ "model": plan.models.join(name), "rows": rows, "threads": threads });
+    // One run gives speed, memory and first result together, so that none is had at the expense of
+    // another. The bound makes the layers pass one by one.
+    let mut bounded = job("smollm2");
+    bounded["memory"] = json!(BOUND);
     let product = json!({ "side": 3072, "seconds": 2.0, "threads": threads });
     let runs = plan.take_turns(&[
-        Side::us("score", job("smollm2")),
+        Side::us("score", bounded),
         Side::peer("scoring", plan.tuned("scoring", &job("smollm2"))?),
         Side::us("score", job("smollm2-bf16")),
         Side::us("product", product.clone()),
@@ -152,8 +159,8 @@ fn score(plan: &Plan<'_>) -> Result<Vec<Figure>> {
     let most = Wanted::AtMost;
     let memory = (of(ours, "peak_mb")?, of(torch, "peak_mb")?);
     Ok(vec![
-        Figure::speed("score_f32_vs_torch", seconds, theirs, 1.0),
-        Figure::speed("score_bf16_vs_torch_f32", of(half, "seconds")?, theirs, 1.0),
+        Figure::speed("score_f32_vs_torch", seconds, theirs, 1.25),
+        Figure::speed("score_bf16_vs_torch_f32", of(half, "seconds")?, theirs, 1.1),
         Figure::share(
             ("score_vs_gemm_peak", "GFLOP/s"),
             work / seconds / 1e9,
@@ -164,13 +171,13 @@ fn score(plan: &Plan<'_>) -> Result<Vec<Figure>> {
             ("peak_memory_vs_torch", "MB"),
             memory.0,
             memory.1,
-            most(0.6),
+            most(0.3),
         ),
         Figure::share(
             ("first_result_vs_torch", "s"),
             first(ours),
             first(torch),
-            most(0.5),
+            most(0.4),
         ),
     ])
 }
@@ -179,7 +186,7 @@ fn forensic(
     plan: &Plan<'_>,
     model: &str,
     figure: &'static str,
-    tolerance: f64,
+    (tolerance, wanted): (f64, f64),
 ) -> Result<Vec<Figure>> {
     let job = json!({
         "model": plan.models.join(model),
@@ -197,7 +204,7 @@ fn forensic(
         figure,
         of(&runs[0], "seconds")?,
         of(&runs[1], "seconds")?,
-        1.0,
+        wanted,
     )])
 }
 
@@ -255,9 +262,9 @@ fn generate(plan: &Plan<'_>) -> Result<Vec<Figure>> {
         Ok(Figure::speed(name, ours, peer, wanted))
     };
     Ok(vec![
-        speed("generate_vs_transformers", 0, 1, 1.0)?,
+        speed("generate_vs_transformers", 0, 1, 1.5)?,
         speed("generate_vs_llamacpp_f16", 0, 2, 1.0)?,
-        speed("generate_sampled_vs_transformers", 3, 4, 1.0)?,
+        speed("generate_sampled_vs_transformers", 3, 4, 1.5)?,
         speed("generate_sampled_vs_llamacpp_f16", 3, 5, 1.0)?,
     ])
 }
