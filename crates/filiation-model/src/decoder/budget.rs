@@ -7,9 +7,9 @@ use super::host::PART;
 use crate::LoadError;
 use crate::source::WeightSource;
 
-/// Values that a pass may hold between layers: 64 MiB of f32, or four times that where the threads
+/// Values that a pass may hold between layers: 32 MiB of f32, or four times that where the threads
 /// would have too little to do.
-const BATCH_VALUES: usize = 1 << 24;
+const BATCH_VALUES: usize = 1 << 23;
 /// Tokens that a thread should have in a pass.
 const THREAD_TOKENS: usize = 2048;
 /// Keys and values that the caches may hold at once: 1 GiB of f32.
