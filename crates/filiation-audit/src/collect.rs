@@ -1,6 +1,6 @@
 use filiation_core::{Answer, Model, ModelError, Party, Request, Role, Want};
 
-use crate::plan::{Plan, Transcripts, teachers};
+use crate::plan::{Plan, Transcripts};
 use crate::transcript::Transcript;
 use crate::{AuditError, BoxError, Progress, Provider, Seat};
 
@@ -14,6 +14,9 @@ const fn batch(first: &Request) -> usize {
     }
 }
 
+// What is asked of a party, once what came before is in.
+type Stage<'a> = &'a dyn Fn(&Transcripts) -> Vec<Request>;
+
 /// What collecting works on.
 pub(crate) struct Collector<'a> {
     pub(crate) plan: &'a Plan,
@@ -25,21 +28,31 @@ pub(crate) struct Collector<'a> {
 
 impl Collector<'_> {
     /// Asks all that is not in the transcripts yet, one model in memory at a time: teachers
-    /// first, since the others are asked about their answers.
+    /// first, since the others are asked about their answers; last what is asked about answers of
+    /// others than teachers.
     pub(crate) fn collect(&self, transcripts: &mut Transcripts) -> Result<(), AuditError> {
-        let is_teacher = |seat: &&Seat<'_>| seat.role == Role::Teacher;
-        for seat in self.seats.iter().filter(is_teacher) {
-            self.ask(seat, &self.plan.direct(seat.role), "answers", transcripts)?;
+        let is_teacher = |party: &Party| party.role == Role::Teacher;
+        let of = |teachers: bool| {
+            let all = self.seats.iter().zip(self.parties);
+            all.filter(move |(_, party)| is_teacher(party) == teachers)
+        };
+        for (seat, _) in of(true) {
+            self.ask(
+                seat,
+                &[&|_| self.plan.direct(seat.role)],
+                "answers",
+                transcripts,
+            )?;
         }
-        let teachers = teachers(self.parties);
-        for seat in self.seats.iter().filter(|seat| !is_teacher(seat)) {
-            let mut requests = self.plan.direct(seat.role);
-            requests.extend(self.plan.about_answers(seat.role, &teachers, transcripts));
-            self.ask(seat, &requests, "answers", transcripts)?;
+        for (seat, party) in of(false) {
+            let direct = |_: &Transcripts| self.plan.direct(seat.role);
+            let about = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, false);
+            self.ask(seat, &[&direct, &about], "answers", transcripts)?;
         }
-        for seat in self.seats.iter().filter(is_teacher) {
-            let requests = self.plan.about_answers(seat.role, &teachers, transcripts);
-            self.ask(seat, &requests, "scores of teachers", transcripts)?;
+        for (seat, party) in of(true).chain(of(false)) {
+            let about = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, false);
+            let late = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, true);
+            self.ask(seat, &[&about, &late], "scores of answers", transcripts)?;
         }
         for seat in self.seats {
             self.compare(seat, transcripts)?;
@@ -50,13 +63,28 @@ impl Collector<'_> {
     fn ask(
         &self,
         seat: &Seat<'_>,
-        requests: &[Request],
+        stages: &[Stage<'_>],
         what: &str,
         transcripts: &mut Transcripts,
     ) -> Result<(), AuditError> {
-        let Some(transcript) = transcripts.get_mut(seat.name) else {
-            return Ok(());
-        };
+        let mut model = None;
+        for stage in stages {
+            let requests = stage(transcripts);
+            if let Some(transcript) = transcripts.get_mut(seat.name) {
+                self.put_all(seat, &requests, what, transcript, &mut model)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_all(
+        &self,
+        seat: &Seat<'_>,
+        requests: &[Request],
+        what: &str,
+        transcript: &mut Transcript,
+        model: &mut Option<Box<dyn Model>>,
+    ) -> Result<(), AuditError> {
         // Batches hold one kind of question and begin at fixed places, wherever a run stopped.
         let batches: Vec<&[Request]> = requests
             .chunk_by(|a, b| a.want.kind() == b.want.kind())
@@ -75,10 +103,13 @@ impl Collector<'_> {
         let stage = format!("{} {}: {what}", seat.role.as_str(), seat.name);
         self.progress
             .begin(&stage, done as u64, requests.len() as u64);
-        let model = self.provider.model(seat).map_err(party_error(seat))?;
+        let model = match model {
+            Some(model) => model,
+            None => model.insert(self.provider.model(seat).map_err(party_error(seat))?),
+        };
         for batch in batches {
             if transcript.get(&batch[0].key()).is_none() {
-                put(&*model, seat, batch, transcript)?;
+                put(&**model, seat, batch, transcript)?;
                 self.progress.advance(batch.len() as u64);
             }
         }

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filiation_core::{
-    Answer, Digest, MethodId, ModelError, Party, Probe, Request, RequestId, Role, Want, canonical,
+    Answer, Digest, MethodId, ModelError, Party, Probe, Request, RequestId, Role, Want, Whose,
+    canonical,
 };
 use serde::Serialize;
 
@@ -58,15 +59,26 @@ impl Plan {
         distinct(asked.collect(), &BTreeSet::new())
     }
 
-    /// What is asked of this role about the teachers' answers, once those are in.
+    /// What `asked` is asked about answers that are in: those of the teachers, or (`late`) its own
+    /// and those of the suspect and the base.
     pub(crate) fn about_answers(
         &self,
-        role: Role,
-        teachers: &[&Party],
+        asked: &Party,
+        parties: &[Party],
         transcripts: &Transcripts,
+        late: bool,
     ) -> Vec<Request> {
-        let direct: BTreeSet<Digest> = self.direct(role).iter().map(Request::key).collect();
-        distinct(self.expand(role, teachers, transcripts), &direct)
+        let before = |of: &[Request]| of.iter().map(Request::key).collect::<BTreeSet<Digest>>();
+        let mut earlier = before(&self.direct(asked.role));
+        let mut about = |late: bool| {
+            let wanted = |whose| late == (whose != Whose::Teachers);
+            let found = self.expand(asked, parties, transcripts, wanted);
+            let found = distinct(found, &earlier);
+            earlier.extend(before(&found));
+            found
+        };
+        let teachers = about(false);
+        if late { about(true) } else { teachers }
     }
 
     /// The comparisons of weights asked of this role.
@@ -85,9 +97,8 @@ impl Plan {
         parties: &[Party],
         transcripts: &Transcripts,
     ) -> Result<Results, RequestId> {
-        let teachers = teachers(parties);
         let there = |role| parties.iter().any(|p| p.role == role && p != party);
-        let mut asked = self.expand(party.role, &teachers, transcripts);
+        let mut asked = self.expand(party, parties, transcripts, |_| true);
         asked.extend(
             self.to(party.role)
                 .filter(|request| match request.want {
@@ -111,21 +122,29 @@ impl Plan {
         self.requests.iter().filter(move |r| r.to.contains(&role))
     }
 
-    fn expand(&self, role: Role, teachers: &[&Party], transcripts: &Transcripts) -> Vec<Request> {
+    fn expand(
+        &self,
+        asked: &Party,
+        parties: &[Party],
+        transcripts: &Transcripts,
+        wanted: impl Fn(Whose) -> bool,
+    ) -> Vec<Request> {
+        let sources: BTreeMap<&RequestId, &Request> =
+            self.requests.iter().map(|r| (&r.id, r)).collect();
         let mut expanded = Vec::new();
-        for request in self.to(role) {
-            let Want::ScoreAnswers { of } = &request.want else {
+        for request in self.to(asked.role) {
+            let Want::ScoreAnswers { of, whose } = &request.want else {
                 continue;
             };
-            let Some(source) = self.requests.iter().find(|r| r.id == *of) else {
+            let Some(source) = sources.get(of).filter(|_| wanted(*whose)) else {
                 continue;
             };
             let Want::Generate { prompt, .. } = &source.want else {
                 continue;
             };
-            for teacher in teachers {
+            for author in parties.iter().filter(|p| whose.is(p, asked)) {
                 let answer = transcripts
-                    .get(&teacher.name)
+                    .get(&author.name)
                     .and_then(|t| t.get(&source.key()));
                 let Some(Ok(Answer::Completion(said))) = answer else {
                     continue;
@@ -134,7 +153,7 @@ impl Plan {
                     continue;
                 }
                 expanded.push(Request {
-                    id: request.id.about(&teacher.name),
+                    id: request.id.about(&author.name),
                     to: request.to.clone(),
                     want: Want::Score {
                         prompt: prompt.clone(),
@@ -145,10 +164,6 @@ impl Plan {
         }
         expanded
     }
-}
-
-pub(crate) fn teachers(parties: &[Party]) -> Vec<&Party> {
-    parties.iter().filter(|p| p.role == Role::Teacher).collect()
 }
 
 const fn is_direct(want: &Want) -> bool {

@@ -38,6 +38,7 @@ fn statistic(name: &str, axis: Axis, scores: &[(&str, f64)]) -> Statistic {
         }),
         effect: None,
         units: 9,
+        exact: None,
     };
     Statistic {
         method: MethodId::new(name, 1, &[]),

@@ -99,6 +99,12 @@ pub enum LineProblem {
     Domain(String),
     /// Options in a domain that has none, or none in one that has.
     OptionsForDomain(String),
+    /// A key in a domain that has none, or none of the options as key of a closed question.
+    Key(String),
+    /// A twin outside the domain `seen`.
+    Twin(String),
+    /// A twin that is no other item of the suite.
+    NoTwin(String),
     /// Fewer than two options.
     TooFewOptions(usize),
     /// An option is empty.
@@ -130,8 +136,25 @@ impl fmt::Display for LineProblem {
             ),
             Self::OptionsForDomain(domain) => write!(
                 f,
-                "domain `{domain}`: `options` belong to the choice domains, and only there"
+                "domain `{domain}`: `options` belong to the choice and question domains, and only there"
             ),
+            Self::Key(domain) => write!(
+                f,
+                "domain `{domain}`: `key` belongs to the question domains, is one of the options, \
+                 and stands only there"
+            ),
+            Self::Twin(domain) => {
+                write!(
+                    f,
+                    "domain `{domain}`: `twin` belongs to `seen`, and only there"
+                )
+            }
+            Self::NoTwin(twin) => {
+                write!(
+                    f,
+                    "twin `{twin}`, expected the id of another item of the suite"
+                )
+            }
             Self::TooFewOptions(got) => write!(f, "{got} options, expected at least 2"),
             Self::EmptyOption => f.write_str("an empty option, expected a text"),
             Self::Prefix { shorter, longer } => write!(

@@ -1,4 +1,5 @@
 use filiation_core::{Digest, Prompt, Sampling};
+use filiation_stats::Bootstrap;
 
 use crate::{Item, ProbeError};
 
@@ -110,6 +111,15 @@ impl ProbeOptions {
                 expected,
             }),
             None => Ok(()),
+        }
+    }
+
+    /// The resampling of intervals.
+    pub(crate) const fn bootstrap(&self) -> Bootstrap {
+        Bootstrap {
+            draws: self.draws,
+            level: self.level,
+            seed: self.seed,
         }
     }
 

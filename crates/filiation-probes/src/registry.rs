@@ -4,8 +4,27 @@ use crate::divergence::{choice_priors::ChoicePriors, tlu_did::TluDid};
 use crate::lineage::WeightLineage;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
-/// The probes there are, in the order of reports.
-pub const NAMES: [&str; 3] = ["weight-lineage", "tlu-did", "choice-priors"];
+type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
+
+/// The probes there are, in the order of reports, each with what plans it.
+const PROBES: [(&str, Make); 3] = [
+    ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
+    ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
+    ("choice-priors", |s, o| {
+        Ok(Box::new(ChoicePriors::new(s, o)?))
+    }),
+];
+
+/// The names of the probes there are, in the order of reports.
+pub const NAMES: [&str; PROBES.len()] = {
+    let mut names = [""; PROBES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = PROBES[i].0;
+        i += 1;
+    }
+    names
+};
 
 /// The probes called `names`, planned over the items of `suites`, in the order of `names`.
 ///
@@ -21,24 +40,15 @@ pub fn standard(
     suite::require_distinct_ids(suites)?;
     names
         .iter()
-        .map(|name| build(name, suites, options))
+        .map(|name| {
+            let known = PROBES.iter().find(|(known, _)| known == name);
+            let (_, make) = known.ok_or_else(|| ProbeError::UnknownProbe {
+                name: name.to_owned(),
+                known: &NAMES,
+            })?;
+            make(suites, options)
+        })
         .collect()
-}
-
-fn build(
-    name: &str,
-    suites: &[Suite],
-    options: &ProbeOptions,
-) -> Result<Box<dyn Probe>, ProbeError> {
-    match name {
-        "weight-lineage" => Ok(Box::new(WeightLineage::new())),
-        "tlu-did" => Ok(Box::new(TluDid::new(suites, options)?)),
-        "choice-priors" => Ok(Box::new(ChoicePriors::new(suites, options)?)),
-        _ => Err(ProbeError::UnknownProbe {
-            name: name.to_owned(),
-            known: &NAMES,
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ fn score(candidate: &str, score: f64) -> CandidateScore {
         }),
         effect: Some(1.25),
         units: 64,
+        exact: None,
     }
 }
 

@@ -9,7 +9,7 @@ const LEAST: usize = 3;
 /// freedom of (s − m)/(sd √(1 + 1/K)). `None` for fewer than three controls or a spread of zero.
 ///
 /// Exact where controls and suspect are exchangeable and normal between models.
-pub(super) fn log10_p(suspect: f64, controls: &[f64]) -> Option<f64> {
+pub(crate) fn log10_p(suspect: f64, controls: &[f64]) -> Option<f64> {
     if controls.len() < LEAST {
         return None;
     }
