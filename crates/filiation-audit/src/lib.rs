@@ -14,9 +14,13 @@
 //! report.json                      canonical; every rendering comes from it
 //! manifest.json                    digests of everything above
 //! ```
+//!
+//! A party may answer from a [`Pack`], a recording made once by a [`Collection`] and used for every
+//! suspect. Runs on one machine may share their answers ([`Run::sharing`]).
 
 #![forbid(unsafe_code)]
 
+mod asking;
 mod case;
 mod collect;
 mod disk;
@@ -24,16 +28,20 @@ mod error;
 mod hint;
 mod manifest;
 mod offline;
+mod pack;
 mod plan;
 mod progress;
 mod provider;
 mod run;
+mod store;
 mod suites;
 mod transcript;
 
+pub use asking::Asking;
 pub use case::{Case, Entry};
 pub use error::{AuditError, BoxError};
 pub use offline::{measure, report, weigh};
+pub use pack::{Collection, Order, Pack, PackHead};
 pub use progress::{Progress, Silent};
 pub use provider::{Profile, Provider, Seat};
 pub use run::Run;
