@@ -1,4 +1,5 @@
 //! Probes of whose outputs a suspect resembles, against what it started from.
 
 pub mod choice_priors;
+pub mod divergence_agreement;
 pub mod tlu_did;
