@@ -171,7 +171,12 @@ mod tests {
             bootstrap,
         };
         let controls: Vec<(String, Lead)> = (0..4)
-            .map(|c| (format!("c{c}"), of_levels(&[0.0, 0.01 * f64::from(c), 0.0])))
+            .map(|c| {
+                (
+                    format!("c{c}"),
+                    of_levels(&[0.0, 0.01 * f64::from(c), -0.02 * f64::from(c % 3)]),
+                )
+            })
             .collect();
         let found = found.statistic(levels, &controls).expect("forty units");
         let rows: Vec<Vec<f64>> = values.iter().map(|v| v.to_vec()).collect();

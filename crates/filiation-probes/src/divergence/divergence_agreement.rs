@@ -26,6 +26,8 @@ const CHARACTERS: usize = 4;
 const TOKENS: u32 = 8;
 /// Fewest prompts that all parties answered.
 const LEAST_PROMPTS: usize = 20;
+/// A control that answered fewer of the prompts is left out; those that others miss are.
+const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
 /// Fewest prompts at which two candidates part from each other and from the base.
 const LEAST_DIVERGENT: usize = 10;
 
@@ -165,9 +167,20 @@ impl Said {
         };
         let (suspect, base) = (all(seats.suspect), all(seats.base));
         let teachers: Vec<_> = seats.teachers.iter().map(|t| all(t)).collect();
-        let common: Vec<usize> = (0..probe.plan.len())
+        let parties: Vec<usize> = (0..probe.plan.len())
             .filter(|&i| suspect[i].is_some() && base[i].is_some())
             .filter(|&i| teachers.iter().all(|t| t[i].is_some()))
+            .collect();
+        let least = LEAST_SHARE_OF_CONTROL * parties.len() as f64;
+        let controls: Vec<(&Party, Vec<Option<usize>>)> = seats
+            .controls
+            .iter()
+            .map(|c| (*c, all(c)))
+            .filter(|(_, a)| parties.iter().filter(|i| a[**i].is_some()).count() as f64 >= least)
+            .collect();
+        let common: Vec<usize> = parties
+            .into_iter()
+            .filter(|&i| controls.iter().all(|(_, a)| a[i].is_some()))
             .collect();
         if common.len() < LEAST_PROMPTS {
             let named = [(seats.suspect, &suspect), (seats.base, &base)];
@@ -188,19 +201,16 @@ impl Said {
         let kept = |answers: &[Option<usize>]| -> Vec<usize> {
             common.iter().filter_map(|&i| answers[i]).collect()
         };
-        // A control that misses a prompt is left out, rather than the prompt.
-        let controls = seats.controls.iter().map(|c| Control {
-            party: c.name.clone(),
-            answers: kept(&all(c)),
+        let controls = controls.iter().map(|(party, answers)| Control {
+            party: party.name.clone(),
+            answers: kept(answers),
         });
         Ok(Self {
             suspect: kept(&suspect),
             base: kept(&base),
             candidates: seats.candidates(),
             teachers: teachers.iter().map(|t| kept(t)).collect(),
-            controls: controls
-                .filter(|c| c.answers.len() == common.len())
-                .collect(),
+            controls: controls.collect(),
             left_out: probe.plan.len() - common.len(),
         })
     }
