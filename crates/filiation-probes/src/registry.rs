@@ -1,17 +1,22 @@
 use filiation_core::Probe;
 
-use crate::divergence::{choice_priors::ChoicePriors, tlu_did::TluDid};
+use crate::divergence::{
+    choice_priors::ChoicePriors, divergence_agreement::DivergenceAgreement, tlu_did::TluDid,
+};
 use crate::lineage::WeightLineage;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
 type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 3] = [
+const PROBES: [(&str, Make); 4] = [
     ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
     ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
     ("choice-priors", |s, o| {
         Ok(Box::new(ChoicePriors::new(s, o)?))
+    }),
+    ("divergence-agreement", |s, o| {
+        Ok(Box::new(DivergenceAgreement::new(s, o)?))
     }),
 ];
 

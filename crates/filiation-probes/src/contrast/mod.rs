@@ -1,11 +1,15 @@
 //! A candidate against the best of the others, paired by unit, and what controls take off: what
 //! all probes of the teacher axis share.
 
+mod leads;
 mod model_null;
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod table;
 
+pub(crate) use leads::{Lead, Leads, of_levels};
 pub(crate) use model_null::log10_p;
 pub(crate) use table::{Measured, Row, Seats, Table};
 
