@@ -2,7 +2,7 @@
 //! line or in a tail that the next reader discards.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use crate::AuditError;
@@ -13,6 +13,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuditError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Reads a file, and one byte more of it than `limit` where it is longer: enough to refuse it.
+pub(crate) fn read_within(path: &Path, limit: usize) -> Result<Vec<u8>, AuditError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|source| AuditError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(bytes)
 }
 
 /// Reads a file; `None` where there is none.

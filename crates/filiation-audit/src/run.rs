@@ -20,6 +20,7 @@ pub struct Run {
     root: PathBuf,
     case: Case,
     suites: Vec<SuiteFile>,
+    logs: Vec<SuiteFile>,
     parties: Vec<Party>,
     probes: Vec<Box<dyn Probe>>,
     plan: Plan,
@@ -50,11 +51,12 @@ impl Run {
     ) -> Result<Self, AuditError> {
         case.check()?;
         let suites = SuiteFile::of_case(&case, folder)?;
-        let case = with_probes(case, &suites)?;
+        let logs = SuiteFile::logs_of_case(&case, folder)?;
+        let case = with_probes(case, &suites, &logs)?;
         check_folder(root, &case)?;
         let (parties, profiles) = profiles(&case, folder, provider)?;
         let chat = !case.raw && profiles.iter().all(|p| p.chat);
-        let probes = probes(&case, &suites, chat)?;
+        let probes = probes(&case, &suites, &logs, chat)?;
         let plan = Plan::of(&probes);
         disk::make_folder(root)?;
         let run = Self {
@@ -62,6 +64,7 @@ impl Run {
             root: root.to_owned(),
             case,
             suites,
+            logs,
             parties,
             probes,
             plan,
@@ -86,6 +89,7 @@ impl Run {
         let lock = lock(root)?;
         let case = Case::read(&path)?;
         let suites = SuiteFile::of_run(&case, root)?;
+        let logs = SuiteFile::logs_of_run(&case, root)?;
         let mut parties = Vec::new();
         let mut chat = !case.raw;
         for (_, entry) in case.entries() {
@@ -99,7 +103,7 @@ impl Run {
             chat &= read.chat;
             parties.push(read.party);
         }
-        let probes = probes(&case, &suites, chat)?;
+        let probes = probes(&case, &suites, &logs, chat)?;
         let plan = Plan::of(&probes);
         if disk::read(&root.join("plan.jsonl"))? != plan.as_bytes() {
             return Err(AuditError::OtherPlan {
@@ -110,6 +114,7 @@ impl Run {
             root: root.to_owned(),
             case,
             suites,
+            logs,
             parties,
             probes,
             plan,
@@ -199,9 +204,10 @@ impl Run {
             raw: self.case.raw,
             limit: self.case.limit.map(|l| l as u64),
             plan: Digest::of(self.plan.as_bytes()),
-            not_run: not_run(&self.case, &self.suites)?,
+            not_run: not_run(&self.case, &self.suites, &self.logs)?,
         };
-        Ok((facts, self.suites.iter().map(SuiteFile::facts).collect()))
+        let files = self.suites.iter().chain(&self.logs);
+        Ok((facts, files.map(SuiteFile::facts).collect()))
     }
 
     // `case.toml` comes first: a folder with one is a run, however little else is in it yet.
@@ -219,6 +225,13 @@ impl Run {
                 &suite.bytes,
                 "suite",
             )?;
+        }
+        if !self.logs.is_empty() {
+            disk::make_folder(&root.join("served"))?;
+        }
+        for (i, log) in self.logs.iter().enumerate() {
+            let place = SuiteFile::log_place(root, i, &log.name);
+            self.settle(&place, &log.bytes, "log of served responses")?;
         }
         for (party, profile) in self.parties.iter().zip(profiles) {
             self.settle_party(party, profile)?;

@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, Probe};
-use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, Suite, standard};
+use filiation_probes::served::MOST_BYTES;
+use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, ServedLog, Suite, standard};
 use filiation_report::{NotRun, SuiteFacts};
 
 use crate::case::Entry;
@@ -30,12 +31,42 @@ impl SuiteFile {
         root.join("suites").join(format!("{}-{name}", i + 1))
     }
 
+    /// The logs of served responses from where the case finds them.
+    pub(crate) fn logs_of_case(case: &Case, folder: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read_logs(case, |_, path, _| folder.join(path))
+    }
+
+    /// The logs from the run's own copies.
+    pub(crate) fn logs_of_run(case: &Case, root: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read_logs(case, |i, _, name| Self::log_place(root, i, name))
+    }
+
+    /// Where a run keeps log `i`.
+    pub(crate) fn log_place(root: &Path, i: usize, name: &str) -> PathBuf {
+        root.join("served").join(format!("{}-{name}", i + 1))
+    }
+
     pub(crate) fn facts(&self) -> SuiteFacts {
         SuiteFacts {
             name: self.name.clone(),
             digest: Digest::of(&self.bytes),
             prompts: lines(&self.bytes).count() as u64,
         }
+    }
+
+    fn read_logs(
+        case: &Case,
+        place: impl Fn(usize, &Path, &str) -> PathBuf,
+    ) -> Result<Vec<Self>, AuditError> {
+        case.served
+            .iter()
+            .enumerate()
+            .map(|(i, served)| {
+                let name = Entry::at(&served.log).name;
+                let bytes = disk::read_within(&place(i, &served.log, &name), MOST_BYTES)?;
+                Ok(Self { name, bytes })
+            })
+            .collect()
     }
 
     fn read(
@@ -64,6 +95,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn probes(
     case: &Case,
     suites: &[SuiteFile],
+    logs: &[SuiteFile],
     chat: bool,
 ) -> Result<Vec<Box<dyn Probe>>, AuditError> {
     let options = ProbeOptions {
@@ -76,6 +108,7 @@ pub(crate) fn probes(
         samples: case.samples,
         temperature: case.temperature,
         seed: case.seed,
+        served: served(case, logs).map_err(AuditError::Plan)?,
         ..ProbeOptions::default()
     };
     let suites = parsed(case, suites).map_err(AuditError::Plan)?;
@@ -83,13 +116,18 @@ pub(crate) fn probes(
 }
 
 /// The case with its probes named: where it names none, all for which the suites have something.
-pub(crate) fn with_probes(mut case: Case, suites: &[SuiteFile]) -> Result<Case, AuditError> {
+pub(crate) fn with_probes(
+    mut case: Case,
+    suites: &[SuiteFile],
+    logs: &[SuiteFile],
+) -> Result<Case, AuditError> {
     if !case.probes.is_empty() {
         return Ok(case);
     }
     let suites = parsed(&case, suites).map_err(AuditError::Plan)?;
+    let served = served(&case, logs).map_err(AuditError::Plan)?;
     for name in NAMES {
-        if lacks(name, &suites)?.is_none() {
+        if lacks(name, &suites, &served)?.is_none() {
             case.probes.push(name.to_owned());
         }
     }
@@ -97,7 +135,12 @@ pub(crate) fn with_probes(mut case: Case, suites: &[SuiteFile]) -> Result<Case, 
 }
 
 /// The probes there are and the case does not run, with why.
-pub(crate) fn not_run(case: &Case, suites: &[SuiteFile]) -> Result<Vec<NotRun>, AuditError> {
+pub(crate) fn not_run(
+    case: &Case,
+    suites: &[SuiteFile],
+    logs: &[SuiteFile],
+) -> Result<Vec<NotRun>, AuditError> {
+    let served = served(case, logs).map_err(AuditError::Plan)?;
     let suites = parsed(case, suites).map_err(AuditError::Plan)?;
     NAMES
         .iter()
@@ -105,19 +148,38 @@ pub(crate) fn not_run(case: &Case, suites: &[SuiteFile]) -> Result<Vec<NotRun>, 
         .map(|name| {
             Ok(NotRun {
                 probe: (*name).to_owned(),
-                because: lacks(name, &suites)?.unwrap_or_else(|| "the case leaves it out".into()),
+                because: lacks(name, &suites, &served)?
+                    .unwrap_or_else(|| "the case leaves it out".into()),
             })
         })
         .collect()
 }
 
-// What probe `name` misses in the suites, if anything.
-fn lacks(name: &str, suites: &[Suite]) -> Result<Option<String>, AuditError> {
-    match standard(&[name.to_owned()], suites, &ProbeOptions::default()) {
+// What probe `name` misses in the suites and logs, if anything.
+fn lacks(name: &str, suites: &[Suite], served: &[ServedLog]) -> Result<Option<String>, AuditError> {
+    let options = ProbeOptions {
+        served: served.to_vec(),
+        ..ProbeOptions::default()
+    };
+    match standard(&[name.to_owned()], suites, &options) {
         Ok(_) => Ok(None),
+        Err(ProbeError::NoServed { .. }) => {
+            Ok(Some("the case names no log of served responses".into()))
+        }
         Err(ProbeError::NoItems { needed, .. }) => Ok(Some(format!("the suites hold no {needed}"))),
         Err(other) => Err(AuditError::Plan(other)),
     }
+}
+
+fn served(case: &Case, logs: &[SuiteFile]) -> Result<Vec<ServedLog>, ProbeError> {
+    case.served
+        .iter()
+        .zip(logs)
+        .map(|(entry, log)| {
+            let bytes = first(&log.bytes, case.limit);
+            ServedLog::parse(&entry.teacher, entry.regenerations, &log.name, bytes)
+        })
+        .collect()
 }
 
 fn parsed(case: &Case, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {
