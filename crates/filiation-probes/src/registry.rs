@@ -1,5 +1,6 @@
 use filiation_core::Probe;
 
+use crate::canary::regeneration_rank::RegenerationRank;
 use crate::divergence::{
     choice_priors::ChoicePriors, divergence_agreement::DivergenceAgreement, tlu_did::TluDid,
 };
@@ -9,7 +10,7 @@ use crate::{ProbeError, ProbeOptions, Suite, suite};
 type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 4] = [
+const PROBES: [(&str, Make); 5] = [
     ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
     ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
     ("choice-priors", |s, o| {
@@ -17,6 +18,9 @@ const PROBES: [(&str, Make); 4] = [
     }),
     ("divergence-agreement", |s, o| {
         Ok(Box::new(DivergenceAgreement::new(s, o)?))
+    }),
+    ("regeneration-rank", |s, o| {
+        Ok(Box::new(RegenerationRank::new(s, o)?))
     }),
 ];
 
@@ -59,6 +63,7 @@ pub fn standard(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ServedLog;
 
     fn suites() -> Vec<Suite> {
         let lines = concat!(
@@ -72,7 +77,13 @@ mod tests {
     #[test]
     fn every_name_builds_the_probe_of_that_name() {
         let names = NAMES.map(str::to_owned);
-        let probes = standard(&names, &suites(), &ProbeOptions::default()).expect("all names");
+        let line = br#"{"id":"r","prompt":"Say.","response":"Said."}"#;
+        let log = ServedLog::parse("t", 9, "served.jsonl", line).expect("a good line");
+        let options = ProbeOptions {
+            served: vec![log],
+            ..ProbeOptions::default()
+        };
+        let probes = standard(&names, &suites(), &options).expect("all names");
         assert!(probes.iter().map(|p| p.id().name()).eq(NAMES));
     }
 

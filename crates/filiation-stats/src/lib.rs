@@ -9,12 +9,14 @@
 pub mod assignment;
 mod betting;
 mod bootstrap;
+mod choices;
 pub mod cka;
 mod continued;
 pub mod divergence;
 mod error;
 mod fisher;
 mod gamma;
+mod multiplicity;
 mod nnls;
 mod permutation;
 mod poisson_binomial;
@@ -28,8 +30,10 @@ mod uniformity;
 
 pub use betting::{Betting, Wealth};
 pub use bootstrap::{Bootstrap, Clusters, Estimate};
+pub use choices::uniform_sum_at_least;
 pub use error::StatsError;
 pub use fisher::{Combined, fisher};
+pub use multiplicity::holm;
 pub use nnls::nnls;
 pub use permutation::{PermutationTest, log10_p_of_count, sign_flip};
 pub use poisson_binomial::poisson_binomial_at_least;
