@@ -1,4 +1,4 @@
-//! Statistics: exact tails in log space, resampling, divergences, assignment, CKA.
+//! Statistics: exact tails in log space, resampling, divergences, assignment, CKA, regression.
 //!
 //! Everything is deterministic: random draws come from ChaCha8 under a seed that the caller
 //! passes in. Tail probabilities are log10, so that 1e-3000 is a number like any other;
@@ -15,6 +15,7 @@ pub mod divergence;
 mod error;
 mod fisher;
 mod gamma;
+mod logistic;
 mod permutation;
 mod power;
 mod quantile;
@@ -27,6 +28,7 @@ pub use betting::{Betting, Wealth};
 pub use bootstrap::{Bootstrap, Clusters, Estimate};
 pub use error::StatsError;
 pub use fisher::{Combined, fisher};
+pub use logistic::{Softmax, SparseRows};
 pub use permutation::{PermutationTest, log10_p_of_count, sign_flip};
 pub use power::{power_of_t, smallest_effect};
 pub use quantile::{normal_quantile, student_t_quantile};
