@@ -1,5 +1,9 @@
 use filiation_core::Probe;
 
+use crate::behaviour::{
+    identity_claims::IdentityClaims, name_ensembles::NameEnsembles,
+    refusal_difference::RefusalDifference, style_displacement::StyleDisplacement,
+};
 use crate::divergence::{choice_priors::ChoicePriors, tlu_did::TluDid};
 use crate::lineage::WeightLineage;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
@@ -7,11 +11,23 @@ use crate::{ProbeError, ProbeOptions, Suite, suite};
 type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 3] = [
+const PROBES: [(&str, Make); 7] = [
     ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
     ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
     ("choice-priors", |s, o| {
         Ok(Box::new(ChoicePriors::new(s, o)?))
+    }),
+    ("style-displacement", |s, o| {
+        Ok(Box::new(StyleDisplacement::new(s, o)?))
+    }),
+    ("name-ensembles", |s, o| {
+        Ok(Box::new(NameEnsembles::new(s, o)?))
+    }),
+    ("refusal-difference", |s, o| {
+        Ok(Box::new(RefusalDifference::new(s, o)?))
+    }),
+    ("identity-claims", |s, o| {
+        Ok(Box::new(IdentityClaims::new(s, o)?))
     }),
 ];
 
@@ -60,8 +76,14 @@ mod tests {
             r#"{"id":"a","text":"Say.","domain":"chat","language":"en","licence":"Apache-2.0"}"#,
             "\n",
             r#"{"id":"b","text":"Pick.","options":["1","2"],"domain":"choice","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"c","text":"Name.","domain":"name","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"d","text":"May I?","domain":"refusal","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"e","text":"Who?","domain":"identity","language":"en","licence":"Apache-2.0"}"#,
         );
-        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("two good lines")]
+        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("good lines")]
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use betting::{Betting, Wealth};
 pub use bootstrap::{Bootstrap, Clusters, Estimate};
 pub use error::StatsError;
 pub use fisher::{Combined, fisher};
-pub use logistic::{Softmax, SparseRows};
+pub use logistic::{Logistic, Softmax, SparseRows};
 pub use permutation::{PermutationTest, log10_p_of_count, sign_flip};
 pub use power::{power_of_t, smallest_effect};
 pub use quantile::{normal_quantile, student_t_quantile};

@@ -5,8 +5,6 @@ use crate::error::{require, require_least};
 
 /// Corrections that L-BFGS keeps.
 const MEMORY: usize = 8;
-/// Converged when no derivative of the mean loss exceeds this.
-const TOLERANCE: f64 = 1e-6;
 const MOST_STEPS: usize = 200;
 const MOST_HALVINGS: usize = 40;
 
@@ -72,28 +70,35 @@ pub struct Softmax {
     parameters: Vec<f64>,
 }
 
-impl Softmax {
+/// How to fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Logistic {
+    /// Weight of ½ Σ w² beside the mean loss.
+    pub penalty: f64,
+    /// Converged when no derivative of the penalised mean loss exceeds this.
+    pub tolerance: f64,
+}
+
+impl Logistic {
     /// The minimum of: mean over the rows `which` of −ln p(label | row), plus `penalty`/2 · Σ w².
     /// Intercepts are not penalised. The minimum is unique but for a shift of all intercepts, which
     /// changes no probability; `start` only shortens the way to it.
     ///
     /// # Errors
-    /// [`StatsError`] for a penalty that is not positive, a label out of range, a class without
-    /// rows, or fewer than two classes.
+    /// [`StatsError`] for a penalty or tolerance that is not positive, a label out of range, a
+    /// class without rows, or fewer than two classes.
     pub fn fit(
+        &self,
         rows: &SparseRows,
         labels: &[usize],
         classes: usize,
         which: &[usize],
-        penalty: f64,
-        start: Option<&Self>,
-    ) -> Result<Self, StatsError> {
-        require(
-            penalty > 0.0 && penalty.is_finite(),
-            "penalty",
-            penalty,
-            "a positive number",
-        )?;
+        start: Option<&Softmax>,
+    ) -> Result<Softmax, StatsError> {
+        for (name, got) in [("penalty", self.penalty), ("tolerance", self.tolerance)] {
+            let positive = got > 0.0 && got.is_finite();
+            require(positive, name, got, "a positive number")?;
+        }
         require_least("classes", classes, 2)?;
         if labels.len() != rows.len() {
             return Err(StatsError::Length {
@@ -110,25 +115,76 @@ impl Softmax {
             let known = labels[i] < classes;
             require(known, "label", labels[i] as f64, "below `classes`")?;
         }
-        let width = rows.width * classes;
-        let same = |s: &&Self| s.classes == classes && s.parameters.len() == width + classes;
-        let first = match start.filter(same) {
-            Some(s) => s.parameters.clone(),
-            None => vec![0.0; width + classes],
-        };
+        let used = Columns::of(rows, which);
         let loss = Loss {
-            rows,
-            labels,
+            rows: &used.rows,
+            labels: &which.iter().map(|&i| labels[i]).collect::<Vec<_>>(),
             classes,
-            which,
-            penalty,
+            penalty: self.penalty,
         };
-        Ok(Self {
+        let full = rows.width * classes + classes;
+        let start = start.filter(|s| s.classes == classes && s.parameters.len() == full);
+        let first = used.gather(start.map(|s| &s.parameters[..]), classes);
+        let found = minimise(&loss, first, self.tolerance);
+        Ok(Softmax {
             classes,
-            parameters: minimise(&loss, first),
+            parameters: used.scatter(&found, rows.width, classes),
         })
     }
+}
 
+/// The rows to fit with only the columns they use: the weight of any other column is zero at the
+/// minimum.
+struct Columns {
+    rows: SparseRows,
+    /// Full column of each kept one.
+    full: Vec<u32>,
+}
+
+impl Columns {
+    fn of(rows: &SparseRows, which: &[usize]) -> Self {
+        const UNSEEN: u32 = u32::MAX;
+        let mut place = vec![UNSEEN; rows.width];
+        let mut full = Vec::new();
+        let mut kept = SparseRows::new(0);
+        for &i in which {
+            for &(column, value) in rows.row(i) {
+                let at = &mut place[column as usize];
+                if *at == UNSEEN {
+                    *at = full.len() as u32;
+                    full.push(column);
+                }
+                kept.entries.push((*at, value));
+            }
+            kept.starts.push(kept.entries.len());
+        }
+        kept.width = full.len();
+        Self { rows: kept, full }
+    }
+
+    fn gather(&self, from: Option<&[f64]>, classes: usize) -> Vec<f64> {
+        let mut kept = vec![0.0; self.full.len() * classes + classes];
+        if let Some(from) = from {
+            for (to, &column) in kept.chunks_exact_mut(classes).zip(&self.full) {
+                to.copy_from_slice(&from[column as usize * classes..][..classes]);
+            }
+            let intercepts = kept.len() - classes;
+            kept[intercepts..].copy_from_slice(&from[from.len() - classes..]);
+        }
+        kept
+    }
+
+    fn scatter(&self, from: &[f64], width: usize, classes: usize) -> Vec<f64> {
+        let mut all = vec![0.0; width * classes + classes];
+        for (weights, &column) in from.chunks_exact(classes).zip(&self.full) {
+            all[column as usize * classes..][..classes].copy_from_slice(weights);
+        }
+        all[width * classes..].copy_from_slice(&from[from.len() - classes..]);
+        all
+    }
+}
+
+impl Softmax {
     /// ln p of every class for a row.
     pub fn ln_probabilities(&self, row: &[(u32, f32)]) -> Vec<f64> {
         let mut scores = vec![0.0; self.classes];
@@ -156,24 +212,23 @@ struct Loss<'a> {
     rows: &'a SparseRows,
     labels: &'a [usize],
     classes: usize,
-    which: &'a [usize],
     penalty: f64,
 }
 
 impl Loss<'_> {
     /// The loss at `x`; its gradient goes to `gradient`.
     fn at(&self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        let (classes, n) = (self.classes, self.which.len() as f64);
+        let (classes, n) = (self.classes, self.rows.len() as f64);
         let intercepts = x.len() - classes;
         gradient.fill(0.0);
         let mut scores = vec![0.0; classes];
         let mut loss = 0.0;
-        for &i in self.which {
+        for (i, &label) in self.labels.iter().enumerate() {
             let row = self.rows.row(i);
             ln_softmax(x, row, &mut scores);
-            loss -= scores[self.labels[i]];
+            loss -= scores[label];
             for (class, score) in scores.iter_mut().enumerate() {
-                *score = (score.exp() - f64::from(u8::from(class == self.labels[i]))) / n;
+                *score = (score.exp() - f64::from(u8::from(class == label))) / n;
                 gradient[intercepts + class] += *score;
             }
             for &(column, value) in row {
@@ -203,12 +258,12 @@ fn add(to: &mut [f64], by: f64, direction: &[f64]) {
 /// One remembered step: movement, change of gradient, 1/(movement · change).
 type Step = (Vec<f64>, Vec<f64>, f64);
 
-fn minimise(loss: &Loss<'_>, mut x: Vec<f64>) -> Vec<f64> {
+fn minimise(loss: &Loss<'_>, mut x: Vec<f64>, tolerance: f64) -> Vec<f64> {
     let mut gradient = vec![0.0; x.len()];
     let mut value = loss.at(&x, &mut gradient);
     let mut steps: Vec<Step> = Vec::new();
     for _ in 0..MOST_STEPS {
-        if gradient.iter().all(|g| g.abs() <= TOLERANCE) {
+        if gradient.iter().all(|g| g.abs() <= tolerance) {
             break;
         }
         let direction = descent(&gradient, &steps);
@@ -297,7 +352,13 @@ mod tests {
         let (rows, labels) = sample();
         let all: Vec<usize> = (0..30).collect();
         for (penalty, want) in REFERENCE {
-            let fit = Softmax::fit(&rows, &labels, 3, &all, penalty, None).expect("three classes");
+            let how = Logistic {
+                penalty,
+                tolerance: 1e-6,
+            };
+            let fit = how
+                .fit(&rows, &labels, 3, &all, None)
+                .expect("three classes");
             let got = fit.ln_probabilities(rows.row(4));
             for (g, w) in got.iter().zip(want) {
                 assert!(
@@ -305,7 +366,7 @@ mod tests {
                     "{penalty}: {got:?}, expected {want:?}"
                 );
             }
-            let warm = Softmax::fit(&rows, &labels, 3, &all, penalty, Some(&fit)).expect("again");
+            let warm = how.fit(&rows, &labels, 3, &all, Some(&fit)).expect("again");
             let again = warm.ln_probabilities(rows.row(4));
             assert!(again.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-4));
         }
@@ -336,7 +397,13 @@ mod tests {
                 .expect("two columns");
         }
         let all: Vec<usize> = (0..rows.len()).collect();
-        let fit = Softmax::fit(&rows, &labels, 3, &all, 1e-6, None).expect("three classes");
+        let how = Logistic {
+            penalty: 1e-6,
+            tolerance: 1e-6,
+        };
+        let fit = how
+            .fit(&rows, &labels, 3, &all, None)
+            .expect("three classes");
         let got = fit.ln_probabilities(&[(0, 1.0)]);
         // Differences of ln p at x = (1, 0) are differences of the first weights.
         assert!((got[0] - got[1] - 2.0).abs() < 0.08, "{got:?}");
@@ -347,7 +414,13 @@ mod tests {
     fn what_cannot_be_fitted_is_refused() {
         let (rows, labels) = sample();
         let all: Vec<usize> = (0..30).collect();
-        let fit = |classes, penalty| Softmax::fit(&rows, &labels, classes, &all, penalty, None);
+        let fit = |classes, penalty| {
+            let how = Logistic {
+                penalty,
+                tolerance: 1e-6,
+            };
+            how.fit(&rows, &labels, classes, &all, None)
+        };
         assert!(fit(3, 0.0).is_err());
         assert!(fit(1, 0.1).is_err());
         assert!(fit(2, 0.1).is_err());
