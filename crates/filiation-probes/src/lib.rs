@@ -4,6 +4,7 @@
 //! alone: it touches neither models nor the network. One that lacks its inputs abstains with a
 //! reason. `docs/probes/` has a page for each.
 
+pub mod behaviour;
 pub mod canary;
 mod contrast;
 pub mod divergence;

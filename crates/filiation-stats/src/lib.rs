@@ -1,4 +1,4 @@
-//! Statistics: exact tails in log space, resampling, divergences, assignment, CKA.
+//! Statistics: exact tails in log space, resampling, divergences, assignment, CKA, regression.
 //!
 //! Everything is deterministic: random draws come from ChaCha8 under a seed that the caller
 //! passes in. Tail probabilities are log10, so that 1e-3000 is a number like any other;
@@ -16,6 +16,7 @@ pub mod divergence;
 mod error;
 mod fisher;
 mod gamma;
+mod logistic;
 mod multiplicity;
 mod nnls;
 mod permutation;
@@ -33,6 +34,7 @@ pub use bootstrap::{Bootstrap, Clusters, Estimate};
 pub use choices::uniform_sum_at_least;
 pub use error::StatsError;
 pub use fisher::{Combined, fisher};
+pub use logistic::{Logistic, Softmax, SparseRows};
 pub use multiplicity::holm;
 pub use nnls::nnls;
 pub use permutation::{PermutationTest, log10_p_of_count, sign_flip};
