@@ -1,14 +1,18 @@
 use filiation_core::Probe;
 
 use crate::canary::regeneration_rank::RegenerationRank;
-use crate::divergence::{choice_priors::ChoicePriors, tlu_did::TluDid};
+use crate::divergence::{
+    choice_priors::ChoicePriors, reasoning_origin::ReasoningOrigin,
+    reversed_typicality::ReversedTypicality, template_residue::TemplateResidue, tlu_did::TluDid,
+};
 use crate::lineage::WeightLineage;
+use crate::memory::seen_questions::SeenQuestions;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
 type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 4] = [
+const PROBES: [(&str, Make); 8] = [
     ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
     ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
     ("choice-priors", |s, o| {
@@ -16,6 +20,18 @@ const PROBES: [(&str, Make); 4] = [
     }),
     ("regeneration-rank", |s, o| {
         Ok(Box::new(RegenerationRank::new(s, o)?))
+    }),
+    ("reversed-typicality", |s, o| {
+        Ok(Box::new(ReversedTypicality::new(s, o)?))
+    }),
+    ("reasoning-origin", |s, o| {
+        Ok(Box::new(ReasoningOrigin::new(s, o)?))
+    }),
+    ("template-residue", |s, o| {
+        Ok(Box::new(TemplateResidue::new(s, o)?))
+    }),
+    ("seen-questions", |s, o| {
+        Ok(Box::new(SeenQuestions::new(s, o)?))
     }),
 ];
 
@@ -65,8 +81,12 @@ mod tests {
             r#"{"id":"a","text":"Say.","domain":"chat","language":"en","licence":"Apache-2.0"}"#,
             "\n",
             r#"{"id":"b","text":"Pick.","options":["1","2"],"domain":"choice","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"c","text":"Why?","twin":"d","domain":"seen","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"d","text":"How?","domain":"seen","language":"en","licence":"Apache-2.0"}"#,
         );
-        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("two good lines")]
+        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("good lines")]
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! Probes of whose outputs a suspect resembles, against what it started from.
 
 pub mod choice_priors;
+pub mod reasoning_origin;
+pub mod reversed_typicality;
+pub mod template_residue;
 pub mod tlu_did;
