@@ -11,6 +11,7 @@ mod neurons;
 pub mod relate;
 mod rounding;
 mod spectrum;
+mod tensor;
 mod vocabulary;
 pub mod weight_lineage;
 
