@@ -86,6 +86,43 @@ pub struct Lattice {
     pub reach: f32,
 }
 
+impl Lattices {
+    /// Whether each of `stored`, values on these lattices, is the one of its lattice that lies
+    /// nearest to its counterpart in `values`.
+    ///
+    /// Quantisers choose scales by what they like, and are not followed there; in the end they
+    /// divide by the scale that they store, round to nearest and clip, which is what is held
+    /// against the values.
+    pub fn round(&self, values: &[f32], stored: &[f32]) -> bool {
+        let run = self.run.max(1);
+        stored.len() == values.len()
+            && stored.len() == run * self.each.len()
+            && stored
+                .chunks(run)
+                .zip(values.chunks(run))
+                .zip(&self.each)
+                .all(|((stored, values), lattice)| lattice.rounds(values, stored))
+    }
+}
+
+impl Lattice {
+    fn rounds(&self, values: &[f32], stored: &[f32]) -> bool {
+        // Between two levels both are nearest, as far as f32 can tell.
+        let size = self.lowest.abs().max(self.highest.abs());
+        let within = 0.5 * self.step + self.slack + 8.0 * f32::EPSILON * size;
+        let end = 0.25 * self.step;
+        stored.iter().zip(values).all(|(&a, &b)| {
+            let clipped = (a >= self.highest - end && b > a) || (a <= self.lowest + end && b < a);
+            let reach = if clipped {
+                within.max(self.reach)
+            } else {
+                within
+            };
+            (a - b).abs() <= reach
+        })
+    }
+}
+
 impl ModelWeights for Checkpoint {
     fn identity(&self) -> &ModelIdentity {
         Self::identity(self)
@@ -124,5 +161,58 @@ impl ModelWeights for Checkpoint {
 
     fn release(&self, name: &str) {
         Self::release(self, name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUARTERS: Lattice = Lattice {
+        lowest: -0.5,
+        highest: 0.5,
+        step: 0.25,
+        slack: 0.0,
+        reach: 0.3,
+    };
+
+    fn round(values: &[f32], stored: &[f32]) -> bool {
+        let lattices = Lattices {
+            run: values.len(),
+            each: vec![QUARTERS],
+        };
+        lattices.round(values, stored)
+    }
+
+    #[test]
+    fn the_nearest_level_and_no_other() {
+        assert!(round(&[0.12, 0.13, -0.4, 0.125], &[0.0, 0.25, -0.5, 0.0]));
+        assert!(round(&[0.125, -0.375], &[0.25, -0.5]));
+        assert!(!round(&[0.12, 0.2], &[0.25, 0.25]));
+        assert!(!round(&[f32::NAN], &[0.0]));
+    }
+
+    #[test]
+    fn clipping_is_bounded() {
+        assert!(round(&[0.79, -0.79], &[0.5, -0.5]));
+        assert!(!round(&[0.81, 0.0], &[0.5, 0.0]));
+        // Beyond the ends, not before them.
+        assert!(!round(&[0.3, 0.0], &[0.5, 0.0]));
+    }
+
+    /// Lattices so short, or so few, that they say nothing.
+    #[test]
+    fn empty_lattices_explain_nothing() {
+        let flat = Lattice {
+            lowest: 0.0,
+            highest: 0.0,
+            step: 0.0,
+            slack: 0.0,
+            reach: 1e-3,
+        };
+        let of = |each| Lattices { run: 2, each };
+        assert!(!of(vec![flat]).round(&[0.1, 0.0], &[0.0, 0.0]));
+        assert!(!of(vec![]).round(&[0.1, 0.0], &[0.1, 0.0]));
+        assert!(!of(vec![flat]).round(&[0.1], &[0.1]));
     }
 }

@@ -241,7 +241,7 @@ fn is_made_of(
         let values = reordered(of, range, orders)?;
         let (stored, values) = (stored.as_slice(), values.as_slice());
         let pair = stored.zip(values);
-        if !pair.is_some_and(|(a, b)| rounding::is_nearest(a, b, &lattices)) {
+        if !pair.is_some_and(|(a, b)| lattices.round(b, a)) {
             return Ok(false);
         }
     }

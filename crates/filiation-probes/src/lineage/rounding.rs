@@ -1,7 +1,7 @@
 //! Is a tensor another one, stored with fewer bits? Decided by exact tests, not by size of change:
 //! 4-bit rounding moves weights further than a fine-tune does.
 
-use filiation_checkpoint::{Lattice, Lattices};
+use filiation_checkpoint::Lattices;
 use half::{bf16, f16};
 
 /// Values that share a scale in most block quantisers, and in all of them. A run of 16 that a wide
@@ -52,45 +52,13 @@ pub(super) fn made(this: &[f32], other: &[f32], row: usize, lattices: Option<&La
     }
     // Lattices that are known need not be guessed, nor with what tolerance.
     let quantised = match lattices {
-        Some(lattices) => is_nearest(this, other, lattices),
+        Some(lattices) => lattices.round(other, this),
         None => is_quantised(this, other, row),
     };
     if quantised {
         return Made::Quantised;
     }
     Made::Changed
-}
-
-/// Whether each of `stored`, values on `lattices`, is the one of its lattice that lies nearest to its
-/// counterpart in `values`.
-///
-/// Quantisers choose scales by what they like, and are not followed there; in the end they divide by
-/// the scale that they store, round to nearest and clip, which is what is held against the values.
-pub(super) fn is_nearest(stored: &[f32], values: &[f32], lattices: &Lattices) -> bool {
-    let run = lattices.run.max(1);
-    stored.len() == run * lattices.each.len()
-        && stored
-            .chunks(run)
-            .zip(values.chunks(run))
-            .zip(&lattices.each)
-            .all(|((stored, values), lattice)| run_is_nearest(stored, values, lattice))
-}
-
-fn run_is_nearest(stored: &[f32], values: &[f32], lattice: &Lattice) -> bool {
-    // Between two levels both may be nearest, as far as f32 can tell.
-    let size = lattice.lowest.abs().max(lattice.highest.abs());
-    let slack = lattice.slack + 8.0 * f32::EPSILON * size;
-    let within = 0.5 * lattice.step + slack;
-    let end = 0.25 * lattice.step;
-    stored.iter().zip(values).all(|(&a, &b)| {
-        let clipped = (a >= lattice.highest - end && b > a) || (a <= lattice.lowest + end && b < a);
-        (a - b).abs()
-            <= if clipped {
-                within.max(lattice.reach)
-            } else {
-                within
-            }
-    })
 }
 
 /// Whether in each block `this` lies on a lattice of at most [`STEPS`] steps, and each value is
@@ -196,6 +164,7 @@ fn lattice_step(values: &[f32], low: f32, high: f32, fuzz: f32) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
+    use filiation_checkpoint::Lattice;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -350,30 +319,5 @@ mod tests {
         assert_eq!(by(&w), Made::Quantised);
         assert_eq!(by(&noisy(&w, 0.001, 21)), Made::Changed);
         assert_eq!(by(&weights(64 * 256, 22)), Made::Changed);
-    }
-
-    /// Lattices so wide or so short that they say nothing.
-    #[test]
-    fn empty_lattices_explain_nothing() {
-        let w = weights(256, 23);
-        let flat = |reach| Lattices {
-            run: 16,
-            each: vec![
-                Lattice {
-                    lowest: 0.0,
-                    highest: 0.0,
-                    step: 0.0,
-                    slack: 0.0,
-                    reach,
-                };
-                16
-            ],
-        };
-        assert!(!is_nearest(&[0.0; 256], &w, &flat(1e-3)));
-        let short = Lattices {
-            run: 16,
-            each: vec![],
-        };
-        assert!(!is_nearest(&w, &w, &short));
     }
 }
