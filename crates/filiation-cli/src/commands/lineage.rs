@@ -1,14 +1,15 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use filiation_checkpoint::{Checkpoint, Limits};
+use filiation_checkpoint::{Limits, ModelWeights};
 use filiation_core::{Answer, Observations, Party, Probe, Role, WeightRelation};
 use filiation_probes::lineage::{WeightLineage, relate};
 use filiation_report::{Outcome, clean};
 use serde::Serialize;
 
+use crate::models::weights;
 use crate::output;
 
 /// Compares the weights of two models: the same, derived, or unrelated.
@@ -30,17 +31,17 @@ struct Compared {
 impl Lineage {
     pub(crate) fn run(self, json: bool) -> Result<()> {
         let limits = Limits::default();
-        let this = Checkpoint::open(&self.a, &limits)?;
-        let other = Checkpoint::open(&self.b, &limits)?;
-        let relation = relate(&this, &other)?;
-        let party = |name: &str, role, checkpoint: &Checkpoint| Party {
+        let this = open(&self.a, &limits)?;
+        let other = open(&self.b, &limits)?;
+        let relation = relate(&*this, &*other)?;
+        let party = |name: &str, role, of: &dyn ModelWeights| Party {
             name: name.into(),
             role,
-            identity: checkpoint.identity().clone(),
+            identity: of.identity().clone(),
         };
         let parties = vec![
-            party("a", Role::Suspect, &this),
-            party("b", Role::Base, &other),
+            party("a", Role::Suspect, &*this),
+            party("b", Role::Base, &*other),
         ];
         let probe = WeightLineage::new();
         let answers: BTreeMap<_, _> = probe
@@ -66,6 +67,10 @@ impl Lineage {
             output::text(&compared.text())
         }
     }
+}
+
+fn open(path: &Path, limits: &Limits) -> Result<Box<dyn ModelWeights>> {
+    weights(path, limits).map_err(|error| anyhow::anyhow!(error))
 }
 
 impl Compared {

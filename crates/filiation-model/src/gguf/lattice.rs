@@ -101,8 +101,8 @@ fn affine(scale: f32, least: f32, last: i16) -> Lattice {
 /// As [`affine`] where scale and least value are whole multiples of units that a large block shares.
 ///
 /// The search for the scale may clip values to lose less elsewhere, and multiples are rounded: a
-/// run whose scale is below half the unit has but one value left. What is clipped lies within half
-/// of what the codes would span, were the scale one unit larger.
+/// run whose scale is below half the unit has but one value left. What is clipped lies within what
+/// the codes would span, were the scale one unit larger.
 fn nested(unit: (f32, f32), parts: (u8, u8), last: u8) -> Lattice {
     let (step, least) = (unit.0 * f32::from(parts.0), -(unit.1 * f32::from(parts.1)));
     let last = f32::from(last);
@@ -111,7 +111,7 @@ fn nested(unit: (f32, f32), parts: (u8, u8), last: u8) -> Lattice {
         highest: least.max(least + last * step),
         step: step.abs(),
         slack: 0.0,
-        reach: 0.5 * (last * (step.abs() + unit.0.abs()) + unit.1.abs()),
+        reach: last * (step.abs() + unit.0.abs()) + unit.1.abs(),
     }
 }
 
@@ -124,7 +124,7 @@ fn nested_symmetric(unit: f32, scale: i16, first: i16, last: i16) -> Lattice {
         highest: a.max(b),
         step: step.abs(),
         slack: 0.0,
-        reach: 0.5 * f32::from(last - first) * (step.abs() + unit.abs()),
+        reach: f32::from(last - first) * (step.abs() + unit.abs()),
     }
 }
 

@@ -208,6 +208,28 @@ impl Gguf {
         counts
     }
 
+    /// Reads all weights for NaN and infinity.
+    ///
+    /// # Errors
+    /// For the first, by tensor and element.
+    pub fn check_finite(&self) -> Result<(), LoadError> {
+        /// Rows at a time: bounds memory on large embeddings.
+        const ROWS: usize = 4096;
+        for (name, info) in &self.header.tensors {
+            let height = info.shape.first().copied().unwrap_or(1);
+            let columns = info.shape[1.min(info.shape.len())..]
+                .iter()
+                .product::<usize>();
+            // A vector's blocks are not cut.
+            let step = if columns == 1 { height.max(1) } else { ROWS };
+            for start in (0..height).step_by(step) {
+                let values = dequantise_rows(&self.map, info, start..height.min(start + step))?;
+                self.finite(name, start * columns, &values)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Weights stored, one a matrix element.
     fn parameters(&self) -> u64 {
         let elements = |t: &TensorInfo| t.shape.iter().map(|&n| n as u64).product::<u64>();
