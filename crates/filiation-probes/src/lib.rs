@@ -11,7 +11,7 @@ mod options;
 mod registry;
 pub mod suite;
 
-pub use error::{LineProblem, ProbeError};
+pub use error::{LineProblem, PackProblem, ProbeError};
 pub use lineage::relate::relate;
 pub use options::{ProbeOptions, PromptForm};
 pub use registry::{NAMES, standard};

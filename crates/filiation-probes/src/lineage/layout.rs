@@ -1,6 +1,8 @@
 //! Where each architecture keeps what, and which of its axes a disguise can move.
 
-use filiation_checkpoint::config::{Architecture, ModelConfig};
+use std::ops::Range;
+
+use filiation_checkpoint::config::{Architecture, ModelConfig, Placement};
 use filiation_checkpoint::{CheckpointError, ModelWeights};
 use ndarray::{Array2, s};
 
@@ -125,13 +127,14 @@ pub(super) fn read(
     }
 }
 
-fn llama_like(
-    of: &dyn ModelWeights,
-    layer: usize,
-    part: Part,
-) -> Result<Array2<f32>, CheckpointError> {
-    let config = of.config();
-    let at = format!("model.layers.{layer}");
+/// Where the rows of `part` lie, in layouts that keep one row an output.
+fn place(config: &ModelConfig, layer: usize, part: Part) -> Option<(String, Range<usize>)> {
+    if matches!(
+        config.architecture,
+        Architecture::Gpt2 | Architecture::GptNeoX
+    ) {
+        return None;
+    }
     let fused = config.architecture == Architecture::Phi3;
     let (q, kv) = (
         config.heads * config.head_dim,
@@ -147,12 +150,87 @@ fn llama_like(
         (Part::Twin, false) if config.gated => ("mlp.gate_proj", 0..ff),
         (Part::Twin, true) => ("mlp.gate_up_proj", 0..ff),
         (Part::Up, true) => ("mlp.gate_up_proj", ff..2 * ff),
-        (Part::Twin, false) => {
-            let down = whole(of, &format!("{at}.mlp.down_proj.weight"))?;
-            return Ok(down.reversed_axes());
-        }
+        (Part::Twin, false) => return None,
     };
-    Tensor::of(of, &format!("{at}.{name}.weight"))?.rows(rows)
+    Some((format!("model.layers.{layer}.{name}.weight"), rows))
+}
+
+fn llama_like(
+    of: &dyn ModelWeights,
+    layer: usize,
+    part: Part,
+) -> Result<Array2<f32>, CheckpointError> {
+    match place(of.config(), layer, part) {
+        Some((name, rows)) => Tensor::of(of, &name)?.rows(rows),
+        None => {
+            let down = format!("model.layers.{layer}.mlp.down_proj.weight");
+            Ok(whole(of, &down)?.reversed_axes())
+        }
+    }
+}
+
+/// Some rows of `part`, ascending; where the layout allows, nothing else is read.
+pub(super) fn read_rows(
+    of: &dyn ModelWeights,
+    layer: usize,
+    part: Part,
+    rows: &[usize],
+) -> Result<Array2<f32>, CheckpointError> {
+    let Some((name, all)) = place(of.config(), layer, part) else {
+        return Ok(read(of, layer, part)?.select(ndarray::Axis(0), rows));
+    };
+    let tensor = Tensor::of(of, &name)?;
+    let mut picked = Array2::zeros((rows.len(), tensor.columns()));
+    for (mut into, &row) in picked.rows_mut().into_iter().zip(rows) {
+        let row = all.start + row;
+        into.assign(&tensor.rows(row..row + 1)?.row(0));
+    }
+    Ok(picked)
+}
+
+/// Calls `with` with the rows of `part`, some at a time, in order.
+pub(super) fn each_block(
+    of: &dyn ModelWeights,
+    layer: usize,
+    part: Part,
+    mut with: impl FnMut(Array2<f32>),
+) -> Result<(), CheckpointError> {
+    /// Rows at a time: bounds memory.
+    const ROWS: usize = 1024;
+    let Some((name, all)) = place(of.config(), layer, part) else {
+        with(read(of, layer, part)?);
+        return Ok(());
+    };
+    let tensor = Tensor::of(of, &name)?;
+    for start in all.clone().step_by(ROWS) {
+        with(tensor.rows(start..(start + ROWS).min(all.end))?);
+    }
+    Ok(())
+}
+
+/// Names of the norms before attention and before the feed-forward part, where there are any.
+pub(super) fn norms(config: &ModelConfig, layer: usize) -> (Option<String>, Option<String>) {
+    let (at, before, after) = match config.architecture {
+        Architecture::Gpt2 => ("transformer.h", "ln_1", "ln_2"),
+        Architecture::GptNeoX => (
+            "gpt_neox.layers",
+            "input_layernorm",
+            "post_attention_layernorm",
+        ),
+        _ => (
+            "model.layers",
+            "input_layernorm",
+            match config.placement {
+                Placement::Around => "pre_feedforward_layernorm",
+                _ => "post_attention_layernorm",
+            },
+        ),
+    };
+    let name = |norm| Some(format!("{at}.{layer}.{norm}.weight"));
+    match config.placement {
+        Placement::After => (None, None),
+        _ => (name(before), name(after)),
+    }
 }
 
 fn gpt2(of: &dyn ModelWeights, layer: usize, part: Part) -> Result<Array2<f32>, CheckpointError> {

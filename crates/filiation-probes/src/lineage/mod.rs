@@ -8,6 +8,7 @@ mod heads;
 mod layout;
 mod low_rank;
 mod neurons;
+pub mod pack;
 pub mod relate;
 mod rounding;
 mod spectrum;

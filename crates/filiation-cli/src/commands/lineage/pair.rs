@@ -1,25 +1,15 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
-use clap::Args;
 use filiation_checkpoint::{Limits, ModelWeights};
 use filiation_core::{Answer, Observations, Party, Probe, Role, WeightRelation};
 use filiation_probes::lineage::{WeightLineage, relate};
 use filiation_report::{Outcome, clean};
 use serde::Serialize;
 
-use crate::models::weights;
+use super::open;
 use crate::output;
-
-/// Compares the weights of two models: the same, derived, or unrelated.
-#[derive(Args)]
-pub(crate) struct Lineage {
-    /// The model asked about.
-    a: PathBuf,
-    /// The model that it may descend from.
-    b: PathBuf,
-}
 
 #[derive(Serialize)]
 struct Compared {
@@ -28,49 +18,43 @@ struct Compared {
     outcome: Outcome,
 }
 
-impl Lineage {
-    pub(crate) fn run(self, json: bool) -> Result<()> {
-        let limits = Limits::default();
-        let this = open(&self.a, &limits)?;
-        let other = open(&self.b, &limits)?;
-        let relation = relate(&*this, &*other)?;
-        let party = |name: &str, role, of: &dyn ModelWeights| Party {
-            name: name.into(),
-            role,
-            identity: of.identity().clone(),
-        };
-        let parties = vec![
-            party("a", Role::Suspect, &*this),
-            party("b", Role::Base, &*other),
-        ];
-        let probe = WeightLineage::new();
-        let answers: BTreeMap<_, _> = probe
-            .plan()
-            .iter()
-            .map(|request| {
-                let key = ("a".to_owned(), request.id.clone());
-                (key, Ok(Answer::Weights(relation.clone())))
-            })
-            .collect();
-        let outcome = match probe.measure(&Observations::new(&parties, &answers)) {
-            Ok(statistic) => Outcome::Statistic(statistic),
-            Err(abstention) => Outcome::Abstention(abstention),
-        };
-        let compared = Compared {
-            parties,
-            relation,
-            outcome,
-        };
-        if json {
-            output::json(&compared)
-        } else {
-            output::text(&compared.text())
-        }
+pub(super) fn run(a: &Path, b: &Path, json: bool) -> Result<()> {
+    let limits = Limits::default();
+    let this = open(a, &limits)?;
+    let other = open(b, &limits)?;
+    let relation = relate(&*this, &*other)?;
+    let party = |name: &str, role, of: &dyn ModelWeights| Party {
+        name: name.into(),
+        role,
+        identity: of.identity().clone(),
+    };
+    let parties = vec![
+        party("a", Role::Suspect, &*this),
+        party("b", Role::Base, &*other),
+    ];
+    let probe = WeightLineage::new();
+    let answers: BTreeMap<_, _> = probe
+        .plan()
+        .iter()
+        .map(|request| {
+            let key = ("a".to_owned(), request.id.clone());
+            (key, Ok(Answer::Weights(relation.clone())))
+        })
+        .collect();
+    let outcome = match probe.measure(&Observations::new(&parties, &answers)) {
+        Ok(statistic) => Outcome::Statistic(statistic),
+        Err(abstention) => Outcome::Abstention(abstention),
+    };
+    let compared = Compared {
+        parties,
+        relation,
+        outcome,
+    };
+    if json {
+        output::json(&compared)
+    } else {
+        output::text(&compared.text())
     }
-}
-
-fn open(path: &Path, limits: &Limits) -> Result<Box<dyn ModelWeights>> {
-    weights(path, limits).map_err(|error| anyhow::anyhow!(error))
 }
 
 impl Compared {
