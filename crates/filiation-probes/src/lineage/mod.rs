@@ -17,6 +17,8 @@ mod vocabulary;
 pub mod weight_lineage;
 
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod synthetic;
 #[cfg(test)]
 mod tests;

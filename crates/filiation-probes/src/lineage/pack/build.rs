@@ -82,9 +82,9 @@ impl Pack {
 
 /// The tokens of a sketch with their rows: the same ones for any two vocabularies that have them.
 ///
-/// First those of one or two ASCII characters, which byte-level vocabularies have almost all of, so
-/// that two large vocabularies which share a tenth share most of these; each kind in the order of
-/// its digests.
+/// First those of one ASCII character, with or without a space before it, which almost all
+/// vocabularies have, so that two which share a tenth share most of these; then those of two; each
+/// kind in the order of its digests.
 fn tokens(of: &dyn ModelWeights) -> Result<Vec<(String, u32)>, CheckpointError> {
     let rows = of.config().vocabulary as u32;
     let entries = match of.vocabulary() {
@@ -105,9 +105,10 @@ fn tokens(of: &dyn ModelWeights) -> Result<Vec<(String, u32)>, CheckpointError> 
         .into_iter()
         .map(|(text, row)| {
             let bare = text.strip_prefix(' ').unwrap_or(&text);
-            let short = bare.len() <= 2 && bare.bytes().all(|b| b.is_ascii_graphic());
+            let plain = bare.bytes().all(|b| b.is_ascii_graphic());
+            let length = if plain { bare.len().min(3) } else { 3 };
             let digest = Digest::of(format!("filiation-lineage-pack/1 {text}").as_bytes());
-            ((!short, digest), (text, row))
+            ((length, digest), (text, row))
         })
         .collect();
     all.sort();

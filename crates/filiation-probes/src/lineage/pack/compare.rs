@@ -12,8 +12,10 @@ use super::{LEAST_TOKENS, Layer, Pack, frame};
 use crate::lineage::neurons::{self, Views};
 use crate::lineage::relate::LOG10_SIZE;
 
-/// Mean CKA above which "unrelated" is not said although no neurons are shared.
-const UNSETTLED_CKA: f64 = 0.25;
+/// Mean CKA above which "unrelated" is not said although no neurons are shared. Models that were
+/// trained apart see words alike, so their CKA is not 0: among the independent ones of
+/// `corpora/demo` and their copies it stays below this.
+const UNSETTLED_CKA: f64 = 0.5;
 
 /// Least cosine of coordinates as they lie for the hidden dimensions to be in place: over 16 tokens
 /// and as few as 64 dimensions chance stays below 0.2.
@@ -207,7 +209,12 @@ fn one(
         shared_neurons: pairs.len() as f64 / compared.max(1) as f64,
         change: inherited.then(|| change.plain()),
         scaled_change: change.scaled(),
-        in_order: pairs.iter().all(|&(i, j)| numbers.0[i] == numbers.1[j]),
+        // A few match by chance where not all neurons are in both packs.
+        in_order: 2 * pairs
+            .iter()
+            .filter(|&&(i, j)| numbers.0[i] == numbers.1[j])
+            .count()
+            >= pairs.len(),
         pairs: if inherited { pairs } else { Vec::new() },
     })
 }
