@@ -34,20 +34,25 @@ impl Pack {
         }
         let embeddings = embeddings(model, &tokens)?;
         let by_layer = by_layer(config);
-        let sketched = (0..config.layers.len())
-            .into_par_iter()
-            .map(|layer| {
-                let found = sketch(model, layer, &embeddings);
-                for name in by_layer.get(&layer).into_iter().flatten() {
-                    model.release(name);
-                }
-                found
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let sketched = || {
+            (0..config.layers.len())
+                .into_par_iter()
+                .map(|layer| {
+                    let found = sketch(model, layer, &embeddings);
+                    for name in by_layer.get(&layer).into_iter().flatten() {
+                        model.release(name);
+                    }
+                    found
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        // The digest waits for the disk while sketches are computed.
+        let (identity, sketched) = rayon::join(|| model.identity().clone(), sketched);
+        let sketched = sketched?;
         let (layers, constant): (Vec<_>, Vec<_>) = sketched.into_iter().unzip();
         let facts = Facts {
             method: METHOD.into(),
-            identity: model.identity().clone(),
+            identity,
             shape: Shape {
                 width: config.width,
                 feed_forward: config.feed_forward,
