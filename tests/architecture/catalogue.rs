@@ -123,6 +123,11 @@ fn every_line_of_a_suite_is_new_and_of_the_domain_of_its_file() {
             "openings" => "opening",
             "choices" => "choice",
             "openings-choices" => "choice-opening",
+            "questions" => "question",
+            "openings-questions" => "question-opening",
+            "identities" => "identity",
+            "names" => "name",
+            "refusals" => "refusal",
             other => other,
         };
         for item in suite.items() {

@@ -2,6 +2,7 @@
 
 use filiation_checkpoint::{Checkpoint, Limits, ModelWeights};
 use filiation_model::Gguf;
+use filiation_probes::lineage::pack::{Kinship, Pack, kinship};
 use filiation_probes::lineage::weight_lineage::finding;
 use filiation_probes::relate;
 
@@ -103,4 +104,39 @@ fn a_change_shows_against_a_gguf_file() {
     assert_found("smollm2-random", "smollm2-gguf", "unrelated");
     assert_found("gemma3-gguf", "smollm2", "unrelated");
     assert_found("gemma3-gguf", "smollm2-gguf", "unrelated");
+}
+
+fn sketched(this: &str, other: &str) -> Kinship {
+    let pack = |name| Pack::of(&*open(name)).expect("it has enough tokens");
+    kinship(&pack(this), &pack(other), 1)
+}
+
+#[test]
+fn sketches_find_what_shares_neurons() {
+    for (this, other) in [
+        ("smollm2-permuted", "smollm2"),
+        ("smollm2-noise", "smollm2"),
+        ("smollm2-merged-bf16", "smollm2-gguf"),
+        ("smollm2-f16-gguf", "smollm2"),
+        ("gemma3-gguf", "gemma3"),
+    ] {
+        let found = sketched(this, other);
+        assert_eq!(found.finding, Some("derived"), "`{this}`: {found:?}");
+        assert!(
+            found.layers.iter().all(|l| l.inherited),
+            "`{this}`: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn sketches_find_nothing_where_nothing_is_shared() {
+    for (this, other) in [
+        ("gemma3", "smollm2"),
+        ("smollm2-gguf", "gemma3-gguf"),
+        ("smollm2-random", "smollm2"),
+    ] {
+        let found = sketched(this, other);
+        assert_eq!(found.finding, Some("unrelated"), "`{this}`: {found:?}");
+    }
 }

@@ -1,6 +1,8 @@
 use filiation_core::{Answer, Model, ModelError, Party, Request, Role, Want};
 
-use crate::plan::{Plan, Transcripts, teachers};
+use crate::pack::is_pack;
+use crate::plan::{Plan, Transcripts};
+use crate::store::{Shelf, Store};
 use crate::transcript::Transcript;
 use crate::{AuditError, BoxError, Progress, Provider, Seat};
 
@@ -14,6 +16,11 @@ const fn batch(first: &Request) -> usize {
     }
 }
 
+type Outcome = Result<Answer, ModelError>;
+
+// What is asked of a party, once what came before is in.
+type Stage<'a> = &'a dyn Fn(&Transcripts) -> Vec<Request>;
+
 /// What collecting works on.
 pub(crate) struct Collector<'a> {
     pub(crate) plan: &'a Plan,
@@ -21,25 +28,37 @@ pub(crate) struct Collector<'a> {
     pub(crate) seats: &'a [Seat<'a>],
     pub(crate) provider: &'a dyn Provider,
     pub(crate) progress: &'a dyn Progress,
+    /// Answers that other runs share.
+    pub(crate) answers: Option<&'a Store>,
 }
 
 impl Collector<'_> {
     /// Asks all that is not in the transcripts yet, one model in memory at a time: teachers
-    /// first, since the others are asked about their answers.
+    /// first, since the others are asked about their answers; last what is asked about answers of
+    /// others than teachers.
     pub(crate) fn collect(&self, transcripts: &mut Transcripts) -> Result<(), AuditError> {
-        let is_teacher = |seat: &&Seat<'_>| seat.role == Role::Teacher;
-        for seat in self.seats.iter().filter(is_teacher) {
-            self.ask(seat, &self.plan.direct(seat.role), "answers", transcripts)?;
+        let is_teacher = |party: &Party| party.role == Role::Teacher;
+        let of = |teachers: bool| {
+            let all = self.seats.iter().zip(self.parties);
+            all.filter(move |(_, party)| is_teacher(party) == teachers)
+        };
+        for (seat, _) in of(true) {
+            self.ask(
+                seat,
+                &[&|_| self.plan.direct(seat.role, seat.name)],
+                "answers",
+                transcripts,
+            )?;
         }
-        let teachers = teachers(self.parties);
-        for seat in self.seats.iter().filter(|seat| !is_teacher(seat)) {
-            let mut requests = self.plan.direct(seat.role);
-            requests.extend(self.plan.about_answers(seat.role, &teachers, transcripts));
-            self.ask(seat, &requests, "answers", transcripts)?;
+        for (seat, party) in of(false) {
+            let direct = |_: &Transcripts| self.plan.direct(seat.role, seat.name);
+            let about = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, false);
+            self.ask(seat, &[&direct, &about], "answers", transcripts)?;
         }
-        for seat in self.seats.iter().filter(is_teacher) {
-            let requests = self.plan.about_answers(seat.role, &teachers, transcripts);
-            self.ask(seat, &requests, "scores of teachers", transcripts)?;
+        for (seat, party) in of(true).chain(of(false)) {
+            let about = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, false);
+            let late = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, true);
+            self.ask(seat, &[&about, &late], "scores of answers", transcripts)?;
         }
         for seat in self.seats {
             self.compare(seat, transcripts)?;
@@ -50,13 +69,28 @@ impl Collector<'_> {
     fn ask(
         &self,
         seat: &Seat<'_>,
-        requests: &[Request],
+        stages: &[Stage<'_>],
         what: &str,
         transcripts: &mut Transcripts,
     ) -> Result<(), AuditError> {
-        let Some(transcript) = transcripts.get_mut(seat.name) else {
-            return Ok(());
-        };
+        let mut model = None;
+        for stage in stages {
+            let requests = stage(transcripts);
+            if let Some(transcript) = transcripts.get_mut(seat.name) {
+                self.put_all(seat, &requests, what, transcript, &mut model)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_all(
+        &self,
+        seat: &Seat<'_>,
+        requests: &[Request],
+        what: &str,
+        transcript: &mut Transcript,
+        model: &mut Option<Box<dyn Model>>,
+    ) -> Result<(), AuditError> {
         // Batches hold one kind of question and begin at fixed places, wherever a run stopped.
         let batches: Vec<&[Request]> = requests
             .chunk_by(|a, b| a.want.kind() == b.want.kind())
@@ -75,10 +109,10 @@ impl Collector<'_> {
         let stage = format!("{} {}: {what}", seat.role.as_str(), seat.name);
         self.progress
             .begin(&stage, done as u64, requests.len() as u64);
-        let model = self.provider.model(seat).map_err(party_error(seat))?;
+        let mut shelf = self.shelf(seat)?;
         for batch in batches {
             if transcript.get(&batch[0].key()).is_none() {
-                put(&*model, seat, batch, transcript)?;
+                self.put(seat, batch, transcript, shelf.as_mut(), model)?;
                 self.progress.advance(batch.len() as u64);
             }
         }
@@ -86,8 +120,55 @@ impl Collector<'_> {
         Ok(())
     }
 
+    // A recording is no model of this machine: what it says is not shared.
+    fn shelf(&self, seat: &Seat<'_>) -> Result<Option<Shelf>, AuditError> {
+        let party = self.parties.iter().find(|p| p.name == seat.name);
+        match (self.answers, party) {
+            (Some(store), Some(party)) if !is_pack(seat.path) => {
+                store.shelf(&party.identity).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    // The model is opened for the first question that nobody answered before.
+    fn put(
+        &self,
+        seat: &Seat<'_>,
+        batch: &[Request],
+        transcript: &mut Transcript,
+        mut shelf: Option<&mut Shelf>,
+        model: &mut Option<Box<dyn Model>>,
+    ) -> Result<(), AuditError> {
+        let known = |request: &Request| shelf.as_ref()?.get(&request.key()).cloned();
+        let known: Vec<Option<Outcome>> = batch.iter().map(known).collect();
+        let pairs = batch.iter().zip(&known);
+        let rest: Vec<Request> = pairs
+            .filter(|(_, known)| known.is_none())
+            .map(|(request, _)| request.clone())
+            .collect();
+        let mut answers = Vec::new();
+        if !rest.is_empty() {
+            let model = match model {
+                Some(model) => model,
+                None => model.insert(self.provider.model(seat).map_err(party_error(seat))?),
+            };
+            answers = ask(&**model, seat, &rest)?;
+        }
+        if let Some(shelf) = shelf.as_mut() {
+            let new: Vec<_> = rest.iter().zip(answers.iter().cloned()).collect();
+            shelf.add(&new)?;
+        }
+        let mut answers = answers.into_iter();
+        let results = batch.iter().zip(known).map(|(request, known)| {
+            let result = known.or_else(|| answers.next());
+            (request, result.unwrap_or_else(|| Err(unsupported(request))))
+        });
+        transcript.append(&results.collect::<Vec<_>>())
+    }
+
     fn compare(&self, seat: &Seat<'_>, transcripts: &mut Transcripts) -> Result<(), AuditError> {
-        for (request, with) in self.plan.comparisons(seat.role) {
+        for (request, with) in self.plan.comparisons(seat.role, seat.name) {
             let other = self
                 .seats
                 .iter()
@@ -115,12 +196,7 @@ impl Collector<'_> {
     }
 }
 
-fn put(
-    model: &dyn Model,
-    seat: &Seat<'_>,
-    batch: &[Request],
-    transcript: &mut Transcript,
-) -> Result<(), AuditError> {
+fn ask(model: &dyn Model, seat: &Seat<'_>, batch: &[Request]) -> Result<Vec<Outcome>, AuditError> {
     let asked: Vec<Request> = batch
         .iter()
         .filter(|request| model.supports(&request.want))
@@ -147,8 +223,7 @@ fn put(
             Err(unsupported(request))
         }
     });
-    let pairs: Vec<_> = batch.iter().zip(results).collect();
-    transcript.append(&pairs)
+    Ok(results.collect())
 }
 
 fn unsupported(request: &Request) -> ModelError {

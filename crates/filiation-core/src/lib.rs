@@ -33,5 +33,5 @@ pub use observations::Observations;
 pub use party::{ModelIdentity, Party, Role};
 pub use probe::{Abstention, Probe, Reason};
 pub use proposition::Proposition;
-pub use request::{Message, Prompt, Request, RequestId, Sampling, Want};
-pub use statistic::{Axis, Basis, CandidateScore, Interval, Power, Statistic};
+pub use request::{Message, Prompt, Request, RequestId, Sampling, Want, Whose};
+pub use statistic::{Axis, Basis, CandidateScore, Exact, Interval, Power, Statistic};

@@ -3,7 +3,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Role, canonical};
+use crate::{Digest, Party, Role, canonical};
 
 /// Names a request inside a plan: `tlu-did/chat-017/score`.
 #[derive(
@@ -88,6 +88,32 @@ impl Sampling {
     };
 }
 
+/// Whose answers are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whose {
+    /// Those of every teacher.
+    Teachers,
+    /// Those of the suspect.
+    Suspect,
+    /// Those of the base.
+    Base,
+    /// Those of the party that is asked.
+    Own,
+}
+
+impl Whose {
+    /// Whether `asked` scores what `author` answered.
+    pub fn is(self, author: &Party, asked: &Party) -> bool {
+        match self {
+            Self::Teachers => author.role == Role::Teacher,
+            Self::Suspect => author.role == Role::Suspect,
+            Self::Base => author.role == Role::Base,
+            Self::Own => author.name == asked.name,
+        }
+    }
+}
+
 /// What is wanted of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -109,12 +135,14 @@ pub enum Want {
         /// Scored.
         continuation: String,
     },
-    /// [`Want::Score`] of what each teacher answered to request `of`, with the prompt of `of`.
-    /// Stands only in plans: collecting turns it into one `Score` a teacher, whose id is
-    /// [`RequestId::about`] the teacher.
+    /// [`Want::Score`] of what others answered to request `of`, with the prompt of `of`. Stands
+    /// only in plans: collecting turns it into one `Score` an author, whose id is
+    /// [`RequestId::about`] the author.
     ScoreAnswers {
         /// The generating request.
         of: RequestId,
+        /// Whose answers.
+        whose: Whose,
     },
     /// The `k` most likely next tokens. Answered by [`Answer::TopK`](crate::Answer::TopK).
     TopK {
@@ -145,6 +173,14 @@ pub enum Want {
         /// Compared with.
         with: Role,
     },
+    /// `want`, put to one party alone of the roles asked. Stands only in plans: collecting asks
+    /// that party `want` itself, under the same id.
+    Only {
+        /// Name of the party.
+        party: String,
+        /// What it is asked.
+        want: Box<Want>,
+    },
 }
 
 impl Want {
@@ -158,7 +194,13 @@ impl Want {
             Self::Choice { .. } => "choice",
             Self::Hidden { .. } => "hidden",
             Self::CompareWeights { .. } => "compare-weights",
+            Self::Only { .. } => "only",
         }
+    }
+
+    /// Digest of the question: equal questions share one answer.
+    pub fn key(&self) -> Digest {
+        Digest::of(&canonical::to_bytes(self))
     }
 }
 
@@ -168,7 +210,8 @@ impl Want {
 pub struct Request {
     /// Unique in the plan.
     pub id: RequestId,
-    /// Which roles it is put to. Every party of such a role is asked the same.
+    /// Which roles it is put to. Every party of such a role is asked the same, but for
+    /// [`Want::Only`].
     pub to: Vec<Role>,
     /// What is asked.
     pub want: Want,
@@ -177,6 +220,6 @@ pub struct Request {
 impl Request {
     /// Digest of what is asked, the id left out: equal questions share one answer.
     pub fn key(&self) -> Digest {
-        Digest::of(&canonical::to_bytes(&self.want))
+        self.want.key()
     }
 }

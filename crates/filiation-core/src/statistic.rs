@@ -38,6 +38,17 @@ pub struct Interval {
     pub level: f64,
 }
 
+/// What an exact test of our own randomisation says of a candidate. Only where the basis of the
+/// statistic is [`Basis::Design`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exact {
+    /// log10 of the p-value, all candidates and groups tried counted.
+    pub log10_p: f64,
+    /// log10 of an e-value (expectation at most 1 under the null), which may be watched as it grows.
+    pub log10_e: Option<f64>,
+}
+
 /// The score of one candidate: a teacher on axis T, a base on axis B.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +63,8 @@ pub struct CandidateScore {
     pub effect: Option<f64>,
     /// Units used (prompts, cells, layers).
     pub units: u32,
+    /// The exact test, where there is one.
+    pub exact: Option<Exact>,
 }
 
 /// The smallest effect that these inputs would have shown.

@@ -1,4 +1,4 @@
-use filiation_core::{Axis, Basis, CandidateScore, Interval, MethodId, Power, Statistic};
+use filiation_core::{Axis, Basis, CandidateScore, Exact, Interval, MethodId, Power, Statistic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub struct Ranked {
     pub effect: Option<f64>,
     /// Units used.
     pub units: u32,
+    /// The exact test, where the basis is design.
+    pub exact: Option<Exact>,
 }
 
 /// What one probe contributes to an opinion at the tier that the population allows.
@@ -95,6 +97,7 @@ fn rank(candidates: &[CandidateScore]) -> Vec<Ranked> {
             interval: c.interval,
             effect: c.effect,
             units: c.units,
+            exact: c.exact,
         })
         .collect()
 }

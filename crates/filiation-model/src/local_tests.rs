@@ -488,6 +488,7 @@ fn plans_only_requests_are_unsupported() {
     let (_folder, model) = Tiny::default().open();
     let want = Want::ScoreAnswers {
         of: RequestId::new("a"),
+        whose: filiation_core::Whose::Teachers,
     };
     assert!(!model.supports(&want));
     assert!(matches!(

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use filiation_checkpoint::CheckpointError;
 
+use crate::served::ServedProblem;
+
 /// Why probes could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +43,28 @@ pub enum ProbeError {
         line: usize,
         /// What is wrong with it.
         problem: LineProblem,
+    },
+    /// A line of a log of served responses is no entry.
+    #[error("log `{file}`, line {line}: {problem}")]
+    Served {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it. Never holds the text of a prompt or a response.
+        problem: ServedProblem,
+    },
+    /// Two logs are of one teacher, so that its regenerations could not be told apart.
+    #[error("two logs are of teacher `{teacher}`, expected one; hint: put them into one file")]
+    SharedTeacher {
+        /// The teacher.
+        teacher: String,
+    },
+    /// The case names no log of served responses.
+    #[error("probe `{probe}` finds no log of served responses, expected `served` in the case")]
+    NoServed {
+        /// The probe.
+        probe: &'static str,
     },
     /// Two suites of a run share an id, so that transcripts could not tell them apart.
     #[error("suites `{first}` and `{second}` both have an item `{id}`, expected distinct ids")]
@@ -177,6 +201,12 @@ pub enum LineProblem {
     Domain(String),
     /// Options in a domain that has none, or none in one that has.
     OptionsForDomain(String),
+    /// A key in a domain that has none, or none of the options as key of a closed question.
+    Key(String),
+    /// A twin outside the domain `seen`.
+    Twin(String),
+    /// A twin that is no other item of the suite.
+    NoTwin(String),
     /// Fewer than two options.
     TooFewOptions(usize),
     /// An option is empty.
@@ -208,8 +238,25 @@ impl fmt::Display for LineProblem {
             ),
             Self::OptionsForDomain(domain) => write!(
                 f,
-                "domain `{domain}`: `options` belong to the choice domains, and only there"
+                "domain `{domain}`: `options` belong to the choice and question domains, and only there"
             ),
+            Self::Key(domain) => write!(
+                f,
+                "domain `{domain}`: `key` belongs to the question domains, is one of the options, \
+                 and stands only there"
+            ),
+            Self::Twin(domain) => {
+                write!(
+                    f,
+                    "domain `{domain}`: `twin` belongs to `seen`, and only there"
+                )
+            }
+            Self::NoTwin(twin) => {
+                write!(
+                    f,
+                    "twin `{twin}`, expected the id of another item of the suite"
+                )
+            }
             Self::TooFewOptions(got) => write!(f, "{got} options, expected at least 2"),
             Self::EmptyOption => f.write_str("an empty option, expected a text"),
             Self::Prefix { shorter, longer } => write!(

@@ -1,6 +1,7 @@
 use filiation_core::{Digest, Prompt, Sampling};
+use filiation_stats::Bootstrap;
 
-use crate::{Item, ProbeError};
+use crate::{Item, ProbeError, ServedLog};
 
 /// How items that are user turns are put. Every party is asked in the same form, because a
 /// teacher's text is scored after the prompt that it answered.
@@ -41,6 +42,8 @@ pub struct ProbeOptions {
     pub level: f64,
     /// Seed of sampling and bootstrap.
     pub seed: u64,
+    /// What candidate teachers served, one log a teacher.
+    pub served: Vec<ServedLog>,
 }
 
 impl Default for ProbeOptions {
@@ -54,6 +57,7 @@ impl Default for ProbeOptions {
             draws: 2000,
             level: 0.95,
             seed: 0,
+            served: Vec::new(),
         }
     }
 }
@@ -110,6 +114,15 @@ impl ProbeOptions {
                 expected,
             }),
             None => Ok(()),
+        }
+    }
+
+    /// The resampling of intervals.
+    pub(crate) const fn bootstrap(&self) -> Bootstrap {
+        Bootstrap {
+            draws: self.draws,
+            level: self.level,
+            seed: self.seed,
         }
     }
 

@@ -1,11 +1,54 @@
 use filiation_core::Probe;
 
-use crate::divergence::{choice_priors::ChoicePriors, tlu_did::TluDid};
+use crate::behaviour::identity_claims::IdentityClaims;
+use crate::behaviour::name_ensembles::NameEnsembles;
+use crate::behaviour::refusal_difference::RefusalDifference;
+use crate::behaviour::style_displacement::StyleDisplacement;
+use crate::canary::regeneration_rank::RegenerationRank;
+use crate::divergence::choice_priors::ChoicePriors;
+use crate::divergence::divergence_agreement::DivergenceAgreement;
+use crate::divergence::tlu_did::TluDid;
 use crate::lineage::WeightLineage;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
-/// The probes there are, in the order of reports.
-pub const NAMES: [&str; 3] = ["weight-lineage", "tlu-did", "choice-priors"];
+type Planned = Result<Box<dyn Probe>, ProbeError>;
+type Make = fn(&[Suite], &ProbeOptions) -> Planned;
+
+fn boxed<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
+    Ok(Box::new(probe?))
+}
+
+/// The probes there are, in the order of reports, each with what plans it.
+const PROBES: [(&str, Make); 9] = [
+    ("weight-lineage", |_, _| boxed(Ok(WeightLineage::new()))),
+    ("regeneration-rank", |s, o| {
+        boxed(RegenerationRank::new(s, o))
+    }),
+    ("tlu-did", |s, o| boxed(TluDid::new(s, o))),
+    ("choice-priors", |s, o| boxed(ChoicePriors::new(s, o))),
+    ("divergence-agreement", |s, o| {
+        boxed(DivergenceAgreement::new(s, o))
+    }),
+    ("style-displacement", |s, o| {
+        boxed(StyleDisplacement::new(s, o))
+    }),
+    ("name-ensembles", |s, o| boxed(NameEnsembles::new(s, o))),
+    ("refusal-difference", |s, o| {
+        boxed(RefusalDifference::new(s, o))
+    }),
+    ("identity-claims", |s, o| boxed(IdentityClaims::new(s, o))),
+];
+
+/// The names of the probes there are, in the order of reports.
+pub const NAMES: [&str; PROBES.len()] = {
+    let mut names = [""; PROBES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = PROBES[i].0;
+        i += 1;
+    }
+    names
+};
 
 /// The probes called `names`, planned over the items of `suites`, in the order of `names`.
 ///
@@ -21,43 +64,47 @@ pub fn standard(
     suite::require_distinct_ids(suites)?;
     names
         .iter()
-        .map(|name| build(name, suites, options))
+        .map(|name| {
+            let known = PROBES.iter().find(|(known, _)| known == name);
+            let (_, make) = known.ok_or_else(|| ProbeError::UnknownProbe {
+                name: name.to_owned(),
+                known: &NAMES,
+            })?;
+            make(suites, options)
+        })
         .collect()
-}
-
-fn build(
-    name: &str,
-    suites: &[Suite],
-    options: &ProbeOptions,
-) -> Result<Box<dyn Probe>, ProbeError> {
-    match name {
-        "weight-lineage" => Ok(Box::new(WeightLineage::new())),
-        "tlu-did" => Ok(Box::new(TluDid::new(suites, options)?)),
-        "choice-priors" => Ok(Box::new(ChoicePriors::new(suites, options)?)),
-        _ => Err(ProbeError::UnknownProbe {
-            name: name.to_owned(),
-            known: &NAMES,
-        }),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ServedLog;
 
     fn suites() -> Vec<Suite> {
         let lines = concat!(
             r#"{"id":"a","text":"Say.","domain":"chat","language":"en","licence":"Apache-2.0"}"#,
             "\n",
             r#"{"id":"b","text":"Pick.","options":["1","2"],"domain":"choice","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"c","text":"Name.","domain":"name","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"d","text":"May I?","domain":"refusal","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"e","text":"Who?","domain":"identity","language":"en","licence":"Apache-2.0"}"#,
         );
-        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("two good lines")]
+        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("good lines")]
     }
 
     #[test]
     fn every_name_builds_the_probe_of_that_name() {
         let names = NAMES.map(str::to_owned);
-        let probes = standard(&names, &suites(), &ProbeOptions::default()).expect("all names");
+        let line = br#"{"id":"r","prompt":"Say.","response":"Said."}"#;
+        let log = ServedLog::parse("t", 9, "served.jsonl", line).expect("a good line");
+        let options = ProbeOptions {
+            served: vec![log],
+            ..ProbeOptions::default()
+        };
+        let probes = standard(&names, &suites(), &options).expect("all names");
         assert!(probes.iter().map(|p| p.id().name()).eq(NAMES));
     }
 

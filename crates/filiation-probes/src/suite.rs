@@ -9,15 +9,24 @@ use serde::Deserialize;
 use crate::{LineProblem, ProbeError};
 
 /// The domains an item may have.
-pub const DOMAINS: [&str; 7] = [
+pub const DOMAINS: [&str; 13] = [
     "chat",
     "reasoning",
     "code",
     "non-english",
     "choice",
+    "question",
+    "identity",
+    "name",
+    "refusal",
+    "seen",
     "opening",
     "choice-opening",
+    "question-opening",
 ];
+
+/// The domains whose answers are open text on any subject: what most probes write about.
+const OPEN: [&str; 5] = ["chat", "reasoning", "code", "non-english", "opening"];
 
 /// One line of a suite.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,14 +42,33 @@ pub struct Item {
     pub language: String,
     /// SPDX expression.
     pub licence: String,
-    /// The possible answers of a choice cell.
+    /// The possible answers of a choice cell or a closed question.
     pub options: Option<Vec<String>>,
+    /// The right one of `options`: closed questions only.
+    pub key: Option<String>,
+    /// Id of the unseen counterpart: an item of domain `seen` may have one, in the same suite.
+    pub twin: Option<String>,
 }
 
 impl Item {
     /// Whether the text is continued as it stands, rather than put as a user turn.
     pub fn is_raw(&self) -> bool {
-        matches!(self.domain.as_str(), "opening" | "choice-opening")
+        self.domain.ends_with("opening")
+    }
+
+    /// Whether any text may be answered, on any subject.
+    pub fn is_open(&self) -> bool {
+        OPEN.contains(&self.domain.as_str())
+    }
+
+    /// Whether any of the options may be picked: none is right.
+    pub fn is_choice(&self) -> bool {
+        self.domain.starts_with("choice")
+    }
+
+    /// Whether one of the options is right.
+    pub fn is_question(&self) -> bool {
+        self.domain.starts_with("question")
     }
 
     fn check(&self) -> Result<(), LineProblem> {
@@ -54,8 +82,16 @@ impl Item {
         if !DOMAINS.contains(&self.domain.as_str()) {
             return Err(LineProblem::Domain(self.domain.clone()));
         }
-        if self.domain.starts_with("choice") != self.options.is_some() {
+        if (self.is_choice() || self.is_question()) != self.options.is_some() {
             return Err(LineProblem::OptionsForDomain(self.domain.clone()));
+        }
+        let among = |key| self.options.iter().flatten().any(|o| o == key);
+        let keyed = self.key.as_ref().map(among);
+        if self.is_question() != keyed.is_some() || keyed == Some(false) {
+            return Err(LineProblem::Key(self.domain.clone()));
+        }
+        if self.twin.is_some() && self.domain != "seen" {
+            return Err(LineProblem::Twin(self.domain.clone()));
         }
         self.options.as_deref().map_or(Ok(()), check_options)
     }
@@ -131,6 +167,19 @@ impl Suite {
                 }));
             }
             items.push(item);
+        }
+        let twinless = items.iter().enumerate().find_map(|(i, item)| {
+            let item: &Item = item;
+            let twin = item.twin.as_ref()?;
+            let there = seen.contains_key(twin) && *twin != item.id;
+            (!there).then(|| ProbeError::Line {
+                file: name.to_owned(),
+                line: i + 1,
+                problem: LineProblem::NoTwin(twin.clone()),
+            })
+        });
+        if let Some(problem) = twinless {
+            return Err(problem);
         }
         Ok(Self {
             name: name.to_owned(),
@@ -273,6 +322,17 @@ mod tests {
                 "`1` begins option `1`",
             ),
             (&line("b", r#""domain":"chat","more":1"#), "not an item"),
+            (
+                &line("b", r#""domain":"question","options":["1","2"],"key":"3""#),
+                "`key` belongs",
+            ),
+            (&line("b", r#""domain":"chat","key":"1""#), "`key` belongs"),
+            (
+                &line("b", r#""domain":"chat","twin":"a""#),
+                "`twin` belongs",
+            ),
+            (&line("b", r#""domain":"seen","twin":"b""#), "twin `b`"),
+            (&line("b", r#""domain":"seen","twin":"c""#), "twin `c`"),
         ] {
             let said = said(&format!("{good}\n{second}\n"));
             assert!(said.contains("`s.jsonl`, line 2"), "{said}");

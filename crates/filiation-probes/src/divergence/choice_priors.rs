@@ -12,13 +12,13 @@
 use std::collections::BTreeMap;
 
 use filiation_core::{
-    Abstention, Answer, Axis, Basis, MethodId, Observations, Party, Probe, Reason, Request,
-    RequestId, Role, Statistic, Want,
+    Abstention, Answer, MethodId, Observations, Party, Probe, Reason, Request, RequestId, Role,
+    Statistic, Want,
 };
 use filiation_stats::{Bootstrap, divergence};
 
-use super::contrast::{Contrast, finding};
-use crate::{ProbeError, ProbeOptions, Suite, suite};
+use crate::contrast::{Measured, Row, Seats, Table};
+use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 /// Differences of two approaches lie in [−2, 2] bits: nothing is clipped.
 const CLIP: f64 = 2.0;
@@ -26,8 +26,6 @@ const CLIP: f64 = 2.0;
 const LEAST_CELLS: usize = 10;
 /// Probabilities of the options may sum to more than 1 by rounding, not by more than this.
 const SLACK: f64 = 1e-3;
-/// Smaller approaches in every cell are rounding: the suspect chooses as the base does.
-const ROUNDING: f64 = 1e-12;
 
 /// The probe.
 #[derive(Debug)]
@@ -43,7 +41,7 @@ impl ChoicePriors {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, |item| item.options.is_some());
+        let chosen = suite::select(suites, Item::is_choice);
         let plan: Vec<Request> = chosen
             .items
             .iter()
@@ -68,11 +66,7 @@ impl ChoicePriors {
         Ok(Self {
             id: method(options, &chosen.suites),
             plan,
-            bootstrap: Bootstrap {
-                draws: options.draws,
-                level: options.level,
-                seed: options.seed,
-            },
+            bootstrap: options.bootstrap(),
         })
     }
 }
@@ -102,26 +96,16 @@ impl Probe for ChoicePriors {
 
     fn measure(&self, seen: &Observations<'_>) -> Result<Statistic, Abstention> {
         let cells = Cells::read(self, seen)?;
-        let values = cells.corrected()?;
-        let contrast = Contrast {
-            candidates: &cells.teachers,
-            values: &values,
+        let mut statistic = cells.table()?.statistic(&Measured {
+            method: &self.id,
+            unit: "bits",
+            counted: "cell",
+            what: "approach",
             clip: CLIP,
             bootstrap: self.bootstrap,
-        };
-        let scores = contrast.scores()?;
-        let finding = finding(&scores, "cell", cells.controls.len());
-        Ok(Statistic {
-            method: self.id.clone(),
-            axis: Axis::TeacherIdentity,
-            basis: Basis::Population,
-            unit: "bits".into(),
-            details: cells.details(),
-            candidates: scores.candidates,
-            controls: cells.controls.iter().map(|c| c.party.clone()).collect(),
-            finding: Some(finding),
-            power: scores.power,
-        })
+        })?;
+        statistic.details.extend(cells.details());
+        Ok(statistic)
     }
 }
 
@@ -132,35 +116,19 @@ struct Choices {
 }
 
 struct Cells {
-    teachers: Vec<String>,
     base: Choices,
     suspect: Choices,
-    of_teachers: Vec<Choices>,
+    teachers: Vec<Choices>,
     controls: Vec<Choices>,
     left_out: usize,
 }
 
 impl Cells {
     fn read(probe: &ChoicePriors, seen: &Observations<'_>) -> Result<Self, Abstention> {
-        let base = seen.base().ok_or_else(|| {
-            Abstention::new(
-                Reason::NoBase,
-                "no base is named, and approach is from a base",
-            )
-        })?;
-        let suspect = seen
-            .suspect()
-            .ok_or_else(|| Abstention::new(Reason::TooFewAnswers, "the case has no suspect"))?;
-        let teachers: Vec<&Party> = seen.teachers().collect();
-        if teachers.len() < 2 {
-            let detail = format!(
-                "{} candidate teacher, at least 2 are needed to difference between them",
-                teachers.len()
-            );
-            return Err(Abstention::new(Reason::TooFewTeachers, detail));
-        }
-        let needed = || [suspect, base].into_iter().chain(teachers.iter().copied());
-        let common = probe.common_cells(seen, needed())?;
+        let seats = Seats::of(seen, "approach is from a base")?;
+        let needed = [seats.suspect, seats.base].into_iter();
+        let needed = needed.chain(seats.teachers.iter().copied());
+        let common = probe.common_cells(seen, needed)?;
         let choices = |party: &Party| Choices {
             party: party.name.clone(),
             cells: common
@@ -169,15 +137,31 @@ impl Cells {
                 .collect(),
         };
         // A control that misses a cell is left out, rather than the cell.
-        let controls = seen.controls().map(choices);
+        let controls = seats.controls.iter().map(|c| choices(c));
         Ok(Self {
-            teachers: teachers.iter().map(|t| t.name.clone()).collect(),
-            base: choices(base),
-            suspect: choices(suspect),
-            of_teachers: teachers.iter().map(|t| choices(t)).collect(),
+            base: choices(seats.base),
+            suspect: choices(seats.suspect),
+            teachers: seats.teachers.iter().map(|t| choices(t)).collect(),
             controls: controls.filter(|c| c.cells.len() == common.len()).collect(),
             left_out: probe.plan.len() - common.len(),
         })
+    }
+
+    fn table(&self) -> Result<Table, Abstention> {
+        let row = |model: &Choices| -> Result<Row, Abstention> {
+            Ok(Row {
+                model: model.party.clone(),
+                values: self.approach(model)?,
+            })
+        };
+        let table = Table {
+            teachers: self.teachers.iter().map(|t| t.party.clone()).collect(),
+            suspect: row(&self.suspect)?,
+            controls: self.controls.iter().map(row).collect::<Result<_, _>>()?,
+            left_out: self.left_out,
+        };
+        table.require(LEAST_CELLS, "cell")?;
+        Ok(table)
     }
 
     /// `[cell][teacher]`: how much nearer `model` is to the teacher than the base is, bits.
@@ -192,37 +176,18 @@ impl Cells {
                     let before = distance(&self.base.cells[c], &t.cells[c])?;
                     Ok(before - distance(&model.cells[c], &t.cells[c])?)
                 };
-                self.of_teachers.iter().map(of).collect()
+                self.teachers.iter().map(of).collect()
             })
             .collect()
-    }
-
-    fn corrected(&self) -> Result<Vec<Vec<f64>>, Abstention> {
-        let mut values = self.approach(&self.suspect)?;
-        if values.iter().flatten().all(|v| v.abs() <= ROUNDING) {
-            let detail = "the suspect chooses as the base does in every cell: they are one model";
-            return Err(Abstention::new(Reason::Degenerate, detail));
-        }
-        let share = 1.0 / self.controls.len() as f64;
-        for control in &self.controls {
-            for (row, of_control) in values.iter_mut().zip(self.approach(control)?) {
-                for (value, v) in row.iter_mut().zip(of_control) {
-                    *value -= v * share;
-                }
-            }
-        }
-        Ok(values)
     }
 
     /// Mean JSD of suspect and base to each teacher, and the mean mass that lies on the options.
     fn details(&self) -> BTreeMap<String, f64> {
         let n = self.base.cells.len() as f64;
         let mut all = BTreeMap::new();
-        let models = [&self.suspect, &self.base]
-            .into_iter()
-            .chain(&self.controls);
-        for model in models {
-            for teacher in &self.of_teachers {
+        let models = [&self.suspect, &self.base].into_iter();
+        for model in models.clone().chain(&self.controls) {
+            for teacher in &self.teachers {
                 let pairs = model.cells.iter().zip(&teacher.cells);
                 let sum: f64 = pairs
                     .filter_map(|(a, b)| divergence::jsd_bits(a, b).ok())
@@ -230,14 +195,10 @@ impl Cells {
                 all.insert(format!("jsd/{}/{}", model.party, teacher.party), sum / n);
             }
         }
-        let everyone = [&self.suspect, &self.base].into_iter();
-        for model in everyone.chain(&self.of_teachers).chain(&self.controls) {
+        for model in models.chain(&self.teachers).chain(&self.controls) {
             let other: f64 = model.cells.iter().filter_map(|c| c.last()).sum();
             all.insert(format!("mass-on-options/{}", model.party), 1.0 - other / n);
         }
-        all.insert("controls".into(), self.controls.len() as f64);
-        all.insert("cells".into(), n);
-        all.insert("cells-left-out".into(), self.left_out as f64);
         all
     }
 }
@@ -278,7 +239,11 @@ impl ChoicePriors {
 }
 
 /// Probabilities of the options and of anything else; `None` for no or an impossible answer.
-fn distribution(seen: &Observations<'_>, party: &Party, id: &RequestId) -> Option<Vec<f64>> {
+pub(super) fn distribution(
+    seen: &Observations<'_>,
+    party: &Party,
+    id: &RequestId,
+) -> Option<Vec<f64>> {
     let Answer::Choice(choice) = seen.answer(party, id)? else {
         return None;
     };

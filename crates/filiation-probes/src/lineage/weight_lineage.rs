@@ -95,6 +95,7 @@ impl Probe for WeightLineage {
                 }),
                 effect: (sd > 0.0).then(|| score / sd),
                 units,
+                exact: None,
             }],
             controls: Vec::new(),
             finding: finding(relation, score),

@@ -1,7 +1,7 @@
 use filiation_core::{Answer, ChoiceAnswer, Observations, Reason, Role, Statistic, canonical};
 
 use super::*;
-use crate::divergence::simulated::{Truth, World, suite};
+use crate::contrast::simulated::{Truth, World, suite};
 
 fn probe(cells: usize) -> ChoicePriors {
     let options = ProbeOptions {

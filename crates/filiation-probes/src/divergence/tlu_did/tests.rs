@@ -1,7 +1,7 @@
 use filiation_core::{Answer, Observations, Reason, Role, Statistic, canonical};
 
 use super::*;
-use crate::divergence::simulated::{Chain, Truth, World, suite};
+use crate::contrast::simulated::{Chain, Truth, World, suite};
 
 fn probe(prompts: usize) -> TluDid {
     let options = ProbeOptions {

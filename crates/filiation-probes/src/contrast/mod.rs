@@ -1,4 +1,17 @@
-//! A candidate against the best of the others, paired by unit.
+//! A candidate against the best of the others, paired by unit, and what controls take off: what
+//! all probes of the teacher axis share.
+
+mod leads;
+mod model_null;
+#[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
+pub(crate) mod simulated;
+mod table;
+
+pub(crate) use leads::{Lead, Leads, of_levels};
+pub(crate) use model_null::log10_p;
+pub(crate) use table::{Measured, Row, Seats, Table};
 
 use filiation_core::{Abstention, CandidateScore, Power, Reason};
 use filiation_stats::{Bootstrap, Clusters, clipped_mean, moments, smallest_effect};
@@ -9,31 +22,34 @@ const POWER: f64 = 0.9;
 
 /// Values of units (prompts, cells) by candidates: larger means that the suspect moved towards
 /// the candidate.
-pub(super) struct Contrast<'a> {
-    pub(super) candidates: &'a [String],
+pub(crate) struct Contrast<'a> {
+    pub(crate) candidates: &'a [String],
     /// `values[unit][candidate]`.
-    pub(super) values: &'a [Vec<f64>],
+    pub(crate) values: &'a [Vec<f64>],
     /// Differences are held to [−clip, clip].
-    pub(super) clip: f64,
-    pub(super) bootstrap: Bootstrap,
+    pub(crate) clip: f64,
+    pub(crate) bootstrap: Bootstrap,
 }
 
 /// The scores of all candidates.
-pub(super) struct Scores {
-    pub(super) candidates: Vec<CandidateScore>,
+pub(crate) struct Scores {
+    pub(crate) candidates: Vec<CandidateScore>,
     /// The other candidate that came closest, by candidate.
-    pub(super) rivals: Vec<usize>,
-    pub(super) power: Option<Power>,
+    pub(crate) rivals: Vec<usize>,
+    /// Standard errors of the scores over units, by candidate.
+    pub(crate) errors: Vec<f64>,
+    pub(crate) power: Option<Power>,
 }
 
 impl Contrast<'_> {
     /// The score of candidate k is the least, over the others k', of the mean clipped difference
     /// between k and k'. At most one candidate can be above zero, and none can be helped by the
     /// choice of an easy rival.
-    pub(super) fn scores(&self) -> Result<Scores, Abstention> {
+    pub(crate) fn scores(&self) -> Result<Scores, Abstention> {
         let n = self.candidates.len();
         let mut scored = Vec::with_capacity(n);
         let mut rivals = Vec::with_capacity(n);
+        let mut errors = Vec::with_capacity(n);
         let mut widest: f64 = 0.0;
         for k in 0..n {
             let rival = self.rival(k)?;
@@ -41,18 +57,21 @@ impl Contrast<'_> {
             let score = self.score(k)?;
             widest = widest.max(spread.sd);
             rivals.push(rival);
+            errors.push(score.standard_error);
             scored.push(CandidateScore {
                 candidate: self.candidates[k].clone(),
                 score: score.value,
                 interval: Some(score.interval),
                 effect: spread.effect(),
                 units: self.values.len() as u32,
+                exact: None,
             });
         }
         let smallest = smallest_effect(self.values.len(), widest, SIZE, POWER).ok();
         Ok(Scores {
             candidates: scored,
             rivals,
+            errors,
             power: smallest.map(|smallest_effect| Power {
                 smallest_effect,
                 size: SIZE,
@@ -62,7 +81,7 @@ impl Contrast<'_> {
     }
 
     /// Clipped differences of candidate `k` from `other`, by unit.
-    pub(super) fn differences(&self, k: usize, other: usize) -> Vec<f64> {
+    pub(crate) fn differences(&self, k: usize, other: usize) -> Vec<f64> {
         let held = |row: &Vec<f64>| (row[k] - row[other]).clamp(-self.clip, self.clip);
         self.values.iter().map(held).collect()
     }
@@ -103,12 +122,12 @@ impl Contrast<'_> {
     }
 }
 
-pub(super) fn undefined(error: filiation_stats::StatsError) -> Abstention {
+pub(crate) fn undefined(error: filiation_stats::StatsError) -> Abstention {
     Abstention::new(Reason::Degenerate, error.to_string())
 }
 
 /// What may be said of the scores without a population.
-pub(super) fn finding(scores: &Scores, unit: &str, controls: usize) -> String {
+fn finding(scores: &Scores, unit: &str, controls: usize) -> String {
     let ahead = scores
         .candidates
         .iter()

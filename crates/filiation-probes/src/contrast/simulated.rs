@@ -151,11 +151,14 @@ impl World {
                         let text = self.text(chain, i);
                         put(&mut answers, party, request.id.clone(), completion(text));
                     }
-                    Want::ScoreAnswers { of } => {
+                    Want::ScoreAnswers { of, whose } => {
                         let place = texts[of];
-                        for (teacher, author) in self.teachers() {
+                        for (writer, author) in self.parties.iter().zip(&self.chains) {
+                            if !whose.is(writer, party) {
+                                continue;
+                            }
                             let scored = chain.score(place % LETTERS, &self.text(author, place));
-                            let id = request.id.about(&teacher.name);
+                            let id = request.id.about(&writer.name);
                             put(&mut answers, party, id, Answer::Scored(scored));
                         }
                     }
@@ -178,11 +181,6 @@ impl World {
     ) -> Result<filiation_core::Statistic, filiation_core::Abstention> {
         let answers = self.answers(probe);
         probe.measure(&Observations::new(&self.parties, &answers))
-    }
-
-    fn teachers(&self) -> impl Iterator<Item = (&Party, &Chain)> {
-        let all = self.parties.iter().zip(&self.chains);
-        all.filter(|(p, _)| p.role == Role::Teacher)
     }
 
     fn text(&self, author: &Chain, place: usize) -> String {
