@@ -16,7 +16,7 @@ mod registry;
 pub mod served;
 pub mod suite;
 
-pub use error::{LineProblem, ProbeError};
+pub use error::{LineProblem, PackProblem, ProbeError};
 pub use lineage::relate::relate;
 pub use options::{ProbeOptions, PromptForm};
 pub use registry::{NAMES, standard};
