@@ -25,6 +25,7 @@ mod hint;
 mod manifest;
 mod offline;
 mod plan;
+pub mod population;
 mod progress;
 mod provider;
 mod run;

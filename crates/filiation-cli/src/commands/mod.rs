@@ -3,6 +3,7 @@ mod inspect;
 mod lab;
 mod lineage;
 mod measure;
+mod population;
 mod report;
 mod schema;
 mod weigh;
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Train small models of known history.
     #[command(subcommand)]
     Lab(lab::Lab),
+    /// Score suspects of known history, and judge the probes by them.
+    #[command(subcommand)]
+    Population(population::Population),
     /// Print the JSON Schema of `report.json`.
     Schema(schema::Schema),
 }
@@ -42,6 +46,7 @@ impl Command {
             Self::Inspect(command) => command.run(json),
             Self::Lineage(command) => command.run(json),
             Self::Lab(command) => command.run(json),
+            Self::Population(command) => command.run(json),
             Self::Schema(command) => command.run(),
         }
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::record::{Cost, Outcome, Record};
 pub use dependence::Dependence;
-pub use errors::{Errors, Uniform};
+pub use errors::{Errors, Rate, Uniform};
 use pools::{Pools, Taught};
 
 /// Nominal coverage of all intervals.
