@@ -75,6 +75,22 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
     holds(&named) && !path.join("config.json").is_file()
 }
 
+#[cfg(target_arch = "x86_64")]
+fn features() -> &'static str {
+    if is_x86_feature_detected!("avx512f") {
+        " avx512"
+    } else if is_x86_feature_detected!("avx2") {
+        " avx2"
+    } else {
+        ""
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn features() -> &'static str {
+    ""
+}
+
 fn has_template(model: &LocalModel) -> bool {
     model.supports(&Want::TopK {
         prompt: Prompt::user("Hello"),
@@ -113,6 +129,13 @@ impl Provider for Local {
 
     fn model(&self, seat: &Seat<'_>) -> Result<Box<dyn Model>, BoxError> {
         Ok(Box::new(self.open(seat.path)?))
+    }
+
+    // Kernels differ by what the processor can do, and so may the last digits.
+    fn engine(&self) -> String {
+        let wide = features();
+        let (version, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+        format!("filiation {version} on {} ({arch}{wide})", self.device)
     }
 
     fn relate(

@@ -133,7 +133,7 @@ impl Model for LocalModel {
                 let last = self.decoder.config().layers.len();
                 layers.iter().all(|&layer| layer as usize <= last)
             }
-            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } => false,
+            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } | Want::Only { .. } => false,
         }
     }
 

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use filiation_checkpoint::CheckpointError;
 
+use crate::served::ServedProblem;
+
 /// Why probes could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +43,28 @@ pub enum ProbeError {
         line: usize,
         /// What is wrong with it.
         problem: LineProblem,
+    },
+    /// A line of a log of served responses is no entry.
+    #[error("log `{file}`, line {line}: {problem}")]
+    Served {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it. Never holds the text of a prompt or a response.
+        problem: ServedProblem,
+    },
+    /// Two logs are of one teacher, so that its regenerations could not be told apart.
+    #[error("two logs are of teacher `{teacher}`, expected one; hint: put them into one file")]
+    SharedTeacher {
+        /// The teacher.
+        teacher: String,
+    },
+    /// The case names no log of served responses.
+    #[error("probe `{probe}` finds no log of served responses, expected `served` in the case")]
+    NoServed {
+        /// The probe.
+        probe: &'static str,
     },
     /// Two suites of a run share an id, so that transcripts could not tell them apart.
     #[error("suites `{first}` and `{second}` both have an item `{id}`, expected distinct ids")]

@@ -1,18 +1,42 @@
 use filiation_core::Probe;
 
-use crate::divergence::{choice_priors::ChoicePriors, tlu_did::TluDid};
+use crate::behaviour::identity_claims::IdentityClaims;
+use crate::behaviour::name_ensembles::NameEnsembles;
+use crate::behaviour::refusal_difference::RefusalDifference;
+use crate::behaviour::style_displacement::StyleDisplacement;
+use crate::canary::regeneration_rank::RegenerationRank;
+use crate::divergence::choice_priors::ChoicePriors;
+use crate::divergence::divergence_agreement::DivergenceAgreement;
+use crate::divergence::tlu_did::TluDid;
 use crate::lineage::WeightLineage;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
-type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
+type Planned = Result<Box<dyn Probe>, ProbeError>;
+type Make = fn(&[Suite], &ProbeOptions) -> Planned;
+
+fn boxed<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
+    Ok(Box::new(probe?))
+}
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 3] = [
-    ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
-    ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
-    ("choice-priors", |s, o| {
-        Ok(Box::new(ChoicePriors::new(s, o)?))
+const PROBES: [(&str, Make); 9] = [
+    ("weight-lineage", |_, _| boxed(Ok(WeightLineage::new()))),
+    ("regeneration-rank", |s, o| {
+        boxed(RegenerationRank::new(s, o))
     }),
+    ("tlu-did", |s, o| boxed(TluDid::new(s, o))),
+    ("choice-priors", |s, o| boxed(ChoicePriors::new(s, o))),
+    ("divergence-agreement", |s, o| {
+        boxed(DivergenceAgreement::new(s, o))
+    }),
+    ("style-displacement", |s, o| {
+        boxed(StyleDisplacement::new(s, o))
+    }),
+    ("name-ensembles", |s, o| boxed(NameEnsembles::new(s, o))),
+    ("refusal-difference", |s, o| {
+        boxed(RefusalDifference::new(s, o))
+    }),
+    ("identity-claims", |s, o| boxed(IdentityClaims::new(s, o))),
 ];
 
 /// The names of the probes there are, in the order of reports.
@@ -54,20 +78,33 @@ pub fn standard(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ServedLog;
 
     fn suites() -> Vec<Suite> {
         let lines = concat!(
             r#"{"id":"a","text":"Say.","domain":"chat","language":"en","licence":"Apache-2.0"}"#,
             "\n",
             r#"{"id":"b","text":"Pick.","options":["1","2"],"domain":"choice","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"c","text":"Name.","domain":"name","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"d","text":"May I?","domain":"refusal","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"e","text":"Who?","domain":"identity","language":"en","licence":"Apache-2.0"}"#,
         );
-        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("two good lines")]
+        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("good lines")]
     }
 
     #[test]
     fn every_name_builds_the_probe_of_that_name() {
         let names = NAMES.map(str::to_owned);
-        let probes = standard(&names, &suites(), &ProbeOptions::default()).expect("all names");
+        let line = br#"{"id":"r","prompt":"Say.","response":"Said."}"#;
+        let log = ServedLog::parse("t", 9, "served.jsonl", line).expect("a good line");
+        let options = ProbeOptions {
+            served: vec![log],
+            ..ProbeOptions::default()
+        };
+        let probes = standard(&names, &suites(), &options).expect("all names");
         assert!(probes.iter().map(|p| p.id().name()).eq(NAMES));
     }
 

@@ -17,6 +17,7 @@ use crate::{AuditError, Case, Progress, Provider, Run, Seat, disk, measure, repo
 /// settings.json                    what all cases share; another manifest is refused
 /// runs/<suspect>/                  the run of its case
 /// scores/<suspect>.jsonl           what its probes said, one record a line
+/// answers/                         what models said, each question once a model
 /// scores.jsonl                     all of them, in the order of the manifest, when all are there
 /// ```
 ///
@@ -32,6 +33,8 @@ pub struct Building<'a> {
     pub out: &'a Path,
     /// Whether transcripts and reports of runs stay once their scores are there.
     pub keep: bool,
+    /// Folder of answers that runs share; `answers` below [`Self::out`] where absent.
+    pub answers: Option<PathBuf>,
     /// Gives the models.
     pub provider: &'a dyn Provider,
     /// Told how a run goes.
@@ -152,7 +155,9 @@ impl Building<'_> {
 
     fn score(&self, family: &Family, known: &Known, case: Case) -> Result<Vec<u8>, AuditError> {
         let root = self.root(&case);
-        let run = Run::begin(&root, case, self.models, self.provider)?;
+        let answers = self.answers.clone();
+        let answers = answers.unwrap_or_else(|| self.out.join("answers"));
+        let run = Run::begin(&root, case, self.models, self.provider)?.sharing(Some(answers));
         run.collect(self.models, self.provider, self.progress)?;
         let measured = measure(&run)?;
         if self.keep {

@@ -43,7 +43,7 @@ pub struct Manifest {
     #[serde(default)]
     pub seed: u64,
     /// Bases with what is held beside each other.
-    #[serde(rename = "family", default)]
+    #[serde(rename = "family", default, skip_serializing_if = "Vec::is_empty")]
     pub families: Vec<Family>,
 }
 
@@ -171,6 +171,7 @@ impl Manifest {
             base: Some(Entry::at(&family.base)),
             teachers: entries(&self.teachers),
             controls: entries(&family.controls),
+            served: Vec::new(),
         }
     }
 

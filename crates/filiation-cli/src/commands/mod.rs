@@ -1,8 +1,11 @@
+mod asked;
 mod audit;
+mod collect;
 mod inspect;
 mod lab;
 mod lineage;
 mod measure;
+mod pack;
 mod population;
 mod report;
 mod schema;
@@ -16,6 +19,11 @@ use clap::Subcommand;
 pub(crate) enum Command {
     /// Audit a suspect against candidate teachers, from weights to a written opinion.
     Audit(Box<audit::Audit>),
+    /// Record a teacher's answers once, for any number of audits.
+    Collect(Box<collect::Collect>),
+    /// Look at a recording.
+    #[command(subcommand)]
+    Pack(pack::Pack),
     /// Compute every statistic of a run again, from its transcripts.
     Measure(measure::Measure),
     /// Weigh the statistics of a run again, and write its report.
@@ -40,6 +48,8 @@ impl Command {
     pub(crate) fn run(self, json: bool) -> Result<()> {
         match self {
             Self::Audit(command) => command.run(json),
+            Self::Collect(command) => command.run(json),
+            Self::Pack(command) => command.run(json),
             Self::Measure(command) => command.run(json),
             Self::Weigh(command) => command.run(json),
             Self::Report(command) => command.run(json),

@@ -22,6 +22,9 @@ pub(crate) struct Build {
     /// Folder with the models, in place of the one that the manifest names.
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
+    /// Folder of answers that runs share. Default: `answers` below `--out`.
+    #[arg(long, env = "FILIATION_ANSWERS", value_name = "DIR")]
+    answers: Option<PathBuf>,
     /// Keep transcripts and reports of the runs.
     #[arg(long)]
     keep: bool,
@@ -69,6 +72,7 @@ impl Build {
             models: &models,
             out: &self.out,
             keep: self.keep,
+            answers: self.answers,
             provider: &provider,
             progress: &Quiet,
         };
