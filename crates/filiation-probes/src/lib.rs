@@ -10,6 +10,7 @@ mod contrast;
 pub mod divergence;
 mod error;
 pub mod lineage;
+pub mod memory;
 mod options;
 mod registry;
 pub mod served;

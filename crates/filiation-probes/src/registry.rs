@@ -7,8 +7,12 @@ use crate::behaviour::style_displacement::StyleDisplacement;
 use crate::canary::regeneration_rank::RegenerationRank;
 use crate::divergence::choice_priors::ChoicePriors;
 use crate::divergence::divergence_agreement::DivergenceAgreement;
+use crate::divergence::reasoning_origin::ReasoningOrigin;
+use crate::divergence::reversed_typicality::ReversedTypicality;
+use crate::divergence::template_residue::TemplateResidue;
 use crate::divergence::tlu_did::TluDid;
 use crate::lineage::WeightLineage;
+use crate::memory::seen_questions::SeenQuestions;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
 type Planned = Result<Box<dyn Probe>, ProbeError>;
@@ -19,7 +23,7 @@ fn boxed<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
 }
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 9] = [
+const PROBES: [(&str, Make); 13] = [
     ("weight-lineage", |_, _| boxed(Ok(WeightLineage::new()))),
     ("regeneration-rank", |s, o| {
         boxed(RegenerationRank::new(s, o))
@@ -36,6 +40,12 @@ const PROBES: [(&str, Make); 9] = [
     ("refusal-difference", |s, o| {
         boxed(RefusalDifference::new(s, o))
     }),
+    ("reversed-typicality", |s, o| {
+        boxed(ReversedTypicality::new(s, o))
+    }),
+    ("reasoning-origin", |s, o| boxed(ReasoningOrigin::new(s, o))),
+    ("template-residue", |s, o| boxed(TemplateResidue::new(s, o))),
+    ("seen-questions", |s, o| boxed(SeenQuestions::new(s, o))),
     ("identity-claims", |s, o| boxed(IdentityClaims::new(s, o))),
 ];
 

@@ -32,13 +32,9 @@ impl<'a> Test<'a> {
         account: Option<&'a str>,
         places: Vec<Place>,
     ) -> Result<Self, Abstention> {
-        let mut gambler = Betting::new(0.0).map_err(undefined)?;
-        for place in &places {
-            gambler.bet(place.lead()).map_err(undefined)?;
-        }
         Ok(Self {
             log10_p: log10_p_high(&places)?,
-            log10_e: gambler.wealth().log10_e,
+            log10_e: log10_e(&places)?,
             counted_p: 0.0,
             counted_e: 0.0,
             teacher,
@@ -50,6 +46,28 @@ impl<'a> Test<'a> {
     fn lead(&self) -> f64 {
         self.places.iter().map(|p| p.lead()).sum::<f64>() / self.places.len() as f64
     }
+}
+
+/// Half of the stake goes to a gambler who bets on a higher mean place, which pays where every
+/// place is a little higher; half to one who bets on the places that came before, which pays where
+/// some are first. The mean of e-values is one.
+fn log10_e(places: &[Place]) -> Result<f64, Abstention> {
+    let mut gambler = Betting::new(0.0).map_err(undefined)?;
+    // By number of fresh responses and place: how often it came, and one for each place at first.
+    let mut came: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    let mut by_place = 0.0;
+    for place in places {
+        gambler.bet(place.lead()).map_err(undefined)?;
+        let n = place.fresh as usize + 1;
+        let counts = came.entry(place.fresh).or_insert_with(|| vec![1.0; n]);
+        let count = &mut counts[place.below as usize];
+        let before = *count;
+        *count += 1.0;
+        let total = counts.iter().sum::<f64>() - 1.0;
+        by_place += (n as f64 * before / total).log10();
+    }
+    let both = [gambler.wealth().log10_e, by_place].into_iter();
+    Ok(sum_of_powers(both) - std::f64::consts::LOG10_2)
 }
 
 pub(super) fn statistic(
