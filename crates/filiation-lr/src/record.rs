@@ -124,7 +124,7 @@ impl Scored {
             log10_p_among_controls: detail("log10-p-among-controls", &c.candidate),
             log10_p: c.exact.map(|e| e.log10_p),
             log10_e: c.exact.and_then(|e| e.log10_e),
-            weight: detail("weight", &c.candidate),
+            weight: detail("weight/suspect", &c.candidate),
         };
         Self {
             axis: statistic.axis,

@@ -6,6 +6,7 @@ use crate::behaviour::refusal_difference::RefusalDifference;
 use crate::behaviour::style_displacement::StyleDisplacement;
 use crate::canary::regeneration_rank::RegenerationRank;
 use crate::divergence::choice_priors::ChoicePriors;
+use crate::divergence::directional_displacement::DirectionalDisplacement;
 use crate::divergence::divergence_agreement::DivergenceAgreement;
 use crate::divergence::reasoning_origin::ReasoningOrigin;
 use crate::divergence::reversed_typicality::ReversedTypicality;
@@ -23,13 +24,16 @@ fn boxed<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
 }
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 13] = [
+const PROBES: [(&str, Make); 14] = [
     ("weight-lineage", |_, _| boxed(Ok(WeightLineage::new()))),
     ("regeneration-rank", |s, o| {
         boxed(RegenerationRank::new(s, o))
     }),
     ("tlu-did", |s, o| boxed(TluDid::new(s, o))),
     ("choice-priors", |s, o| boxed(ChoicePriors::new(s, o))),
+    ("directional-displacement", |s, o| {
+        boxed(DirectionalDisplacement::new(s, o))
+    }),
     ("divergence-agreement", |s, o| {
         boxed(DivergenceAgreement::new(s, o))
     }),
