@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod lineage;
+mod population;
 mod streams;
 #[path = "../audit/tiny.rs"]
 mod tiny;

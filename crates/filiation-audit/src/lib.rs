@@ -31,6 +31,7 @@ mod manifest;
 mod offline;
 mod pack;
 mod plan;
+pub mod population;
 mod progress;
 mod provider;
 mod run;
