@@ -2,14 +2,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use filiation_core::Role;
+use filiation_core::{Digest, Role};
 use filiation_report::FoundBy;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AuditError, disk, hint};
+use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "name",
     "suspect",
     "base",
@@ -26,6 +26,7 @@ const KEYS: [&str; 20] = [
     "prior",
     "found_by",
     "path",
+    "digest",
     "served",
     "teacher",
     "log",
@@ -37,8 +38,11 @@ const KEYS: [&str; 20] = [
 pub struct Entry {
     /// Name in the report: lower-case letters, digits, `-`, `_`, `.`.
     pub name: String,
-    /// Folder or file, relative to the case file.
+    /// Folder or file, relative to the case file. A pack (`.pack`) answers from a recording.
     pub path: PathBuf,
+    /// What its digest must be: of the model, or of the pack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 impl Entry {
@@ -49,12 +53,18 @@ impl Entry {
             Component::Normal(text) => Some(text.to_string_lossy().to_lowercase()),
             _ => None,
         });
+        // A recording of `t1` takes the place of `t1`.
+        let last = last.map(|name| name.strip_suffix(".pack").unwrap_or(&name).to_owned());
         let name = last
             .unwrap_or_default()
             .chars()
             .map(|c| if is_plain(c) { c } else { '-' })
             .collect();
-        Self { name, path }
+        Self {
+            name,
+            path,
+            digest: None,
+        }
     }
 }
 
@@ -65,6 +75,7 @@ impl<'de> Deserialize<'de> for Entry {
         struct Table {
             name: Option<String>,
             path: PathBuf,
+            digest: Option<Digest>,
         }
 
         struct Either;
@@ -73,7 +84,7 @@ impl<'de> Deserialize<'de> for Entry {
             type Value = Entry;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path or a table `{ name, path }`")
+                f.write_str("a path or a table `{ name, path, digest }`")
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<Entry, E> {
@@ -86,6 +97,7 @@ impl<'de> Deserialize<'de> for Entry {
                 Ok(Entry {
                     name: table.name.unwrap_or(unnamed.name),
                     path: unnamed.path,
+                    digest: table.digest,
                 })
             }
         }
@@ -227,38 +239,17 @@ impl Case {
                 expected,
             })
         };
-        const NAME: &str = "lower-case letters, digits, `-`, `_`, `.`, not beginning with `.`";
-        if !is_name(&self.name) {
-            return value("name", format!("{:?}", self.name), NAME);
-        }
+        check_name(&self.name)?;
         if self.teachers.is_empty() {
             return value("teachers", "empty".into(), "at least one candidate teacher");
         }
-        if self.max_tokens == 0 {
-            return value("max_tokens", "0".into(), "at least 1");
-        }
-        if self.samples == 0 {
-            return value("samples", "0".into(), "at least 1");
-        }
-        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            let found = self.temperature.to_string();
-            return value("temperature", found, "a number of at least 0");
-        }
-        if self.limit == Some(0) {
-            return value("limit", "0".into(), "at least 1");
-        }
+        self.asking().check()?;
         if let Some(prior) = self.prior.filter(|p| !(*p > 0.0 && *p < 1.0)) {
             return value("prior", prior.to_string(), "a number between 0 and 1");
         }
         let mut seen = BTreeSet::new();
-        if let Some(twice) = self.probes.iter().find(|p| !seen.insert(p.as_str())) {
-            return value("probes", format!("`{twice}` twice"), "each probe once");
-        }
-        let mut seen = BTreeSet::new();
         for (_, entry) in self.entries() {
-            if !is_name(&entry.name) {
-                return value("name", format!("{:?}", entry.name), NAME);
-            }
+            check_name(&entry.name)?;
             if !seen.insert(&entry.name) {
                 return Err(AuditError::DuplicateParty {
                     name: entry.name.clone(),
@@ -283,6 +274,30 @@ impl Case {
         Ok(())
     }
 
+    /// How this case asks.
+    pub fn asking(&self) -> Asking {
+        Asking {
+            probes: self.probes.clone(),
+            max_tokens: self.max_tokens,
+            samples: self.samples,
+            temperature: self.temperature,
+            raw: self.raw,
+            limit: self.limit,
+            seed: self.seed,
+        }
+    }
+
+    /// The same case, asking so.
+    pub fn ask(&mut self, asking: Asking) {
+        self.probes = asking.probes;
+        self.max_tokens = asking.max_tokens;
+        self.samples = asking.samples;
+        self.temperature = asking.temperature;
+        self.raw = asking.raw;
+        self.limit = asking.limit;
+        self.seed = asking.seed;
+    }
+
     /// The parties: suspect, base, teachers, controls.
     pub fn entries(&self) -> impl Iterator<Item = (Role, &Entry)> {
         let role = |role| move |entry| (role, entry);
@@ -301,6 +316,18 @@ impl Case {
 
 fn is_plain(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
+}
+
+/// Refuses what cannot be the name of a case or party.
+pub(crate) fn check_name(name: &str) -> Result<(), AuditError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(AuditError::Value {
+        field: "name",
+        found: format!("{name:?}"),
+        expected: "lower-case letters, digits, `-`, `_`, `.`, not beginning with `.`",
+    })
 }
 
 // A name is a folder name too.

@@ -15,9 +15,13 @@
 //! report.json                      canonical; every rendering comes from it
 //! manifest.json                    digests of everything above
 //! ```
+//!
+//! A party may answer from a [`Pack`], a recording made once by a [`Collection`] and used for every
+//! suspect. Runs on one machine may share their answers ([`Run::sharing`]).
 
 #![forbid(unsafe_code)]
 
+mod asking;
 mod case;
 mod collect;
 mod disk;
@@ -25,16 +29,21 @@ mod error;
 mod hint;
 mod manifest;
 mod offline;
+mod pack;
 mod plan;
+pub mod population;
 mod progress;
 mod provider;
 mod run;
+mod store;
 mod suites;
 mod transcript;
 
+pub use asking::Asking;
 pub use case::{Case, Entry, ServedEntry};
 pub use error::{AuditError, BoxError};
 pub use offline::{measure, report, weigh};
+pub use pack::{Collection, Order, Pack, PackHead};
 pub use progress::{Progress, Silent};
 pub use provider::{Profile, Provider, Seat};
 pub use run::Run;

@@ -6,7 +6,7 @@ use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, ServedLog, S
 use filiation_report::{NotRun, SuiteFacts};
 
 use crate::case::Entry;
-use crate::{AuditError, Case, disk};
+use crate::{Asking, AuditError, Case, disk};
 
 /// A prompt suite as the run keeps it.
 #[derive(Debug)]
@@ -17,13 +17,13 @@ pub(crate) struct SuiteFile {
 
 impl SuiteFile {
     /// The suites from where the case finds them.
-    pub(crate) fn of_case(case: &Case, folder: &Path) -> Result<Vec<Self>, AuditError> {
-        Self::read(case, |_, path, _| folder.join(path))
+    pub(crate) fn of_case(paths: &[PathBuf], folder: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read(paths, |_, path, _| folder.join(path))
     }
 
     /// The suites from the run's own copies.
-    pub(crate) fn of_run(case: &Case, root: &Path) -> Result<Vec<Self>, AuditError> {
-        Self::read(case, |i, _, name| Self::place(root, i, name))
+    pub(crate) fn of_run(paths: &[PathBuf], root: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read(paths, |i, _, name| Self::place(root, i, name))
     }
 
     /// Where a run keeps suite `i`.
@@ -70,10 +70,10 @@ impl SuiteFile {
     }
 
     fn read(
-        case: &Case,
+        paths: &[PathBuf],
         place: impl Fn(usize, &Path, &str) -> PathBuf,
     ) -> Result<Vec<Self>, AuditError> {
-        case.suites
+        paths
             .iter()
             .enumerate()
             .map(|(i, path)| {
@@ -91,11 +91,11 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.trim_ascii().is_empty())
 }
 
-/// The probes of the case, planned.
+/// The probes asked for, planned.
 pub(crate) fn probes(
-    case: &Case,
+    asking: &Asking,
     suites: &[SuiteFile],
-    logs: &[SuiteFile],
+    served: &[ServedLog],
     chat: bool,
 ) -> Result<Vec<Box<dyn Probe>>, AuditError> {
     let options = ProbeOptions {
@@ -104,51 +104,50 @@ pub(crate) fn probes(
         } else {
             PromptForm::Text
         },
-        max_tokens: case.max_tokens,
-        samples: case.samples,
-        temperature: case.temperature,
-        seed: case.seed,
-        served: served(case, logs).map_err(AuditError::Plan)?,
+        max_tokens: asking.max_tokens,
+        samples: asking.samples,
+        temperature: asking.temperature,
+        seed: asking.seed,
+        served: served.to_vec(),
         ..ProbeOptions::default()
     };
-    let suites = parsed(case, suites).map_err(AuditError::Plan)?;
-    standard(&case.probes, &suites, &options).map_err(AuditError::Plan)
+    let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
+    standard(&asking.probes, &suites, &options).map_err(AuditError::Plan)
 }
 
-/// The case with its probes named: where it names none, all for which the suites have something.
-pub(crate) fn with_probes(
-    mut case: Case,
+/// The probes by name: where none is named, all for which the suites and logs have something.
+pub(crate) fn names(
+    asking: &Asking,
     suites: &[SuiteFile],
-    logs: &[SuiteFile],
-) -> Result<Case, AuditError> {
-    if !case.probes.is_empty() {
-        return Ok(case);
+    served: &[ServedLog],
+) -> Result<Vec<String>, AuditError> {
+    if !asking.probes.is_empty() {
+        return Ok(asking.probes.clone());
     }
-    let suites = parsed(&case, suites).map_err(AuditError::Plan)?;
-    let served = served(&case, logs).map_err(AuditError::Plan)?;
+    let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
+    let mut names = Vec::new();
     for name in NAMES {
-        if lacks(name, &suites, &served)?.is_none() {
-            case.probes.push(name.to_owned());
+        if lacks(name, &suites, served)?.is_none() {
+            names.push(name.to_owned());
         }
     }
-    Ok(case)
+    Ok(names)
 }
 
 /// The probes there are and the case does not run, with why.
 pub(crate) fn not_run(
-    case: &Case,
+    asking: &Asking,
     suites: &[SuiteFile],
-    logs: &[SuiteFile],
+    served: &[ServedLog],
 ) -> Result<Vec<NotRun>, AuditError> {
-    let served = served(case, logs).map_err(AuditError::Plan)?;
-    let suites = parsed(case, suites).map_err(AuditError::Plan)?;
+    let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
     NAMES
         .iter()
-        .filter(|name| !case.probes.iter().any(|p| p == *name))
+        .filter(|name| !asking.probes.iter().any(|p| p == *name))
         .map(|name| {
             Ok(NotRun {
                 probe: (*name).to_owned(),
-                because: lacks(name, &suites, &served)?
+                because: lacks(name, &suites, served)?
                     .unwrap_or_else(|| "the case leaves it out".into()),
             })
         })
@@ -171,7 +170,8 @@ fn lacks(name: &str, suites: &[Suite], served: &[ServedLog]) -> Result<Option<St
     }
 }
 
-fn served(case: &Case, logs: &[SuiteFile]) -> Result<Vec<ServedLog>, ProbeError> {
+/// The logs of the case, parsed.
+pub(crate) fn served(case: &Case, logs: &[SuiteFile]) -> Result<Vec<ServedLog>, AuditError> {
     case.served
         .iter()
         .zip(logs)
@@ -179,13 +179,14 @@ fn served(case: &Case, logs: &[SuiteFile]) -> Result<Vec<ServedLog>, ProbeError>
             let bytes = first(&log.bytes, case.limit);
             ServedLog::parse(&entry.teacher, entry.regenerations, &log.name, bytes)
         })
-        .collect()
+        .collect::<Result<_, _>>()
+        .map_err(AuditError::Plan)
 }
 
-fn parsed(case: &Case, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {
+fn parsed(asking: &Asking, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {
     suites
         .iter()
-        .map(|suite| Suite::parse(&suite.name, first(&suite.bytes, case.limit)))
+        .map(|suite| Suite::parse(&suite.name, first(&suite.bytes, asking.limit)))
         .collect()
 }
 

@@ -197,6 +197,11 @@ impl Want {
             Self::Only { .. } => "only",
         }
     }
+
+    /// Digest of the question: equal questions share one answer.
+    pub fn key(&self) -> Digest {
+        Digest::of(&canonical::to_bytes(self))
+    }
 }
 
 /// One entry of a plan.
@@ -215,6 +220,6 @@ pub struct Request {
 impl Request {
     /// Digest of what is asked, the id left out: equal questions share one answer.
     pub fn key(&self) -> Digest {
-        Digest::of(&canonical::to_bytes(&self.want))
+        self.want.key()
     }
 }
