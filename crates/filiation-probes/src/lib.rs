@@ -7,6 +7,7 @@
 mod contrast;
 pub mod divergence;
 mod error;
+pub mod knowledge;
 pub mod lineage;
 mod options;
 mod registry;

@@ -1,7 +1,11 @@
 use filiation_core::Probe;
 
 use crate::divergence::{
-    choice_priors::ChoicePriors, divergence_agreement::DivergenceAgreement, tlu_did::TluDid,
+    choice_priors::ChoicePriors, directional_displacement::DirectionalDisplacement,
+    divergence_agreement::DivergenceAgreement, representation::Representation, tlu_did::TluDid,
+};
+use crate::knowledge::{
+    capability_retention::CapabilityRetention, teacher_unique_errors::TeacherUniqueErrors,
 };
 use crate::lineage::WeightLineage;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
@@ -9,14 +13,26 @@ use crate::{ProbeError, ProbeOptions, Suite, suite};
 type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 4] = [
+const PROBES: [(&str, Make); 8] = [
     ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
     ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
     ("choice-priors", |s, o| {
         Ok(Box::new(ChoicePriors::new(s, o)?))
     }),
+    ("directional-displacement", |s, o| {
+        Ok(Box::new(DirectionalDisplacement::new(s, o)?))
+    }),
     ("divergence-agreement", |s, o| {
         Ok(Box::new(DivergenceAgreement::new(s, o)?))
+    }),
+    ("representation", |s, o| {
+        Ok(Box::new(Representation::new(s, o)?))
+    }),
+    ("teacher-unique-errors", |s, o| {
+        Ok(Box::new(TeacherUniqueErrors::new(s, o)?))
+    }),
+    ("capability-retention", |s, o| {
+        Ok(Box::new(CapabilityRetention::new(s, o)?))
     }),
 ];
 
@@ -65,8 +81,10 @@ mod tests {
             r#"{"id":"a","text":"Say.","domain":"chat","language":"en","licence":"Apache-2.0"}"#,
             "\n",
             r#"{"id":"b","text":"Pick.","options":["1","2"],"domain":"choice","language":"en","licence":"Apache-2.0"}"#,
+            "\n",
+            r#"{"id":"c","text":"One and one?","options":["1","2"],"key":"2","domain":"question","language":"en","licence":"Apache-2.0"}"#,
         );
-        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("two good lines")]
+        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("good lines")]
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! w ≥ 0 that comes nearest. The lead of k over k' is w_k − w_k'. Without controls the mean over
 //! teachers is taken out instead, and from each teacher.
 //!
-//! **Null hypothesis**: S learned from none of the candidates; but for what all
-//! further training does, it moved towards no candidate more than another. Then every score is 0 or below up to
+//! **Null hypothesis**: S learned from none of the candidates; but for what all further training
+//! does, it moved towards no candidate more than another. Then every score is 0 or below up to
 //! noise.
 
 use filiation_core::{

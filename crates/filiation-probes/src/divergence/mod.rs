@@ -3,4 +3,5 @@
 pub mod choice_priors;
 pub mod directional_displacement;
 pub mod divergence_agreement;
+pub mod representation;
 pub mod tlu_did;
