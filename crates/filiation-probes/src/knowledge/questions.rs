@@ -195,3 +195,29 @@ fn pick(seen: &Observations<'_>, party: &Party, id: &RequestId, options: usize) 
         share: 1.0 / all,
     })
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use filiation_core::ChoiceAnswer;
+
+    use super::*;
+
+    /// A suite of `n` questions of four options, of which the first is right.
+    pub(in crate::knowledge) fn suite_of_questions(n: usize) -> Suite {
+        let line = |i: usize| {
+            format!(
+                r#"{{"id":"q-{i}","text":"x","domain":"question","options":["a","b","c","d"],"key":"a","language":"en","licence":"Apache-2.0"}}"#
+            )
+        };
+        let lines: Vec<String> = (0..n).map(line).collect();
+        Suite::parse("questions", lines.join("\n").as_bytes()).expect("good lines")
+    }
+
+    /// The answer of one that is sure of `option`.
+    pub(in crate::knowledge) fn certain(option: usize, options: usize) -> Answer {
+        let of = |i: usize| if i == option { -0.1 } else { -4.0 };
+        Answer::Choice(ChoiceAnswer {
+            logprobs: (0..options).map(of).collect(),
+        })
+    }
+}

@@ -37,7 +37,10 @@ fn shares_are_of_the_teachers_gain() {
     assert!((found.details["share/c/t1"] - 1.0 / 6.0).abs() < 1e-12);
     assert!(found.details["share-lower/t1"] > 0.3 && found.details["share-upper/t1"] < 0.7);
     let said = found.finding.clone().expect("a finding");
-    assert!(said.starts_with("descriptive: `s` 50 %, `b` 20 %"), "{said}");
+    assert!(
+        said.starts_with("descriptive: `s` 50 %, `b` 20 %"),
+        "{said}"
+    );
     let again = case(&probe, 50, [80, 60]).measure().expect("all answered");
     assert_eq!(canonical::to_bytes(&found), canonical::to_bytes(&again));
 }
@@ -65,7 +68,10 @@ fn a_teacher_no_better_than_the_base_has_no_share() {
 fn abstains_where_parties_or_answers_are_missing() {
     let probe = probe(40);
     let refused = |script: &Script<'_>| script.measure().expect_err("an abstention");
-    for (role, wanted) in [(Role::Base, Reason::NoBase), (Role::Teacher, Reason::TooFewTeachers)] {
+    for (role, wanted) in [
+        (Role::Base, Reason::NoBase),
+        (Role::Teacher, Reason::TooFewTeachers),
+    ] {
         let mut left = case(&probe, 30, [35, 30]);
         left.parties.retain(|p| p.role != role);
         assert_eq!(refused(&left).reason, wanted);

@@ -68,7 +68,13 @@ impl Case {
     fn mixed(&mut self, from: &Sheet, to: &Sheet, share: f64) -> Sheet {
         let pairs = from.iter().zip(to);
         pairs
-            .map(|(a, b)| if self.rng.random_range(0.0..1.0) < share { *b } else { *a })
+            .map(|(a, b)| {
+                if self.rng.random_range(0.0..1.0) < share {
+                    *b
+                } else {
+                    *a
+                }
+            })
             .collect()
     }
 
@@ -141,9 +147,15 @@ fn an_innocent_hits_as_often_as_the_controls() {
         }
     }
     assert!(alarms <= 16, "{alarms} of {cases}");
-    assert!(unusual <= 9 && log10_p <= 9, "{unusual} and {log10_p} of 450");
+    assert!(
+        unusual <= 9 && log10_p <= 9,
+        "{unusual} and {log10_p} of 450"
+    );
     // The rates are those of the controls where others did the choosing, or above.
-    assert!(hits < 1.05 * expected && hits > 0.6 * expected, "{hits} {expected}");
+    assert!(
+        hits < 1.05 * expected && hits > 0.6 * expected,
+        "{hits} {expected}"
+    );
 }
 
 #[test]
@@ -160,12 +172,19 @@ fn own_errors_are_those_that_nobody_else_makes() {
     let ten: Vec<_> = (0..10).map(|i| (i, 1)).collect();
     let mut second: Vec<_> = (20..30).map(|i| (i, 2)).collect();
     second.push((1, 1));
-    case.teachers = vec![with(&ten), with(&second), with(&(40..50).map(|i| (i, 3)).collect::<Vec<_>>())];
+    case.teachers = vec![
+        with(&ten),
+        with(&second),
+        with(&(40..50).map(|i| (i, 3)).collect::<Vec<_>>()),
+    ];
     case.base = with(&[(2, 1)]);
     case.controls = (0..5).map(|_| right.clone()).collect();
     case.controls[0] = with(&[(0, 1)]);
     let suspect = with(&[(3, 1), (4, 1), (5, 2), (20, 2)]);
-    let found = case.script(&probe, &suspect).measure().expect("all answered");
+    let found = case
+        .script(&probe, &suspect)
+        .measure()
+        .expect("all answered");
     assert_eq!(found.details["own-errors/t1"], 7.0);
     assert_eq!(found.details["own-errors/t2"], 10.0);
     assert_eq!(found.details["hits/t1"], 2.0);
@@ -177,8 +196,15 @@ fn own_errors_are_those_that_nobody_else_makes() {
     let of_t1 = rate.max(1.0 / 36.0);
     assert!((found.details["hits-expected/t1"] - 7.0 * of_t1).abs() < 1e-12);
     let lead = (2.0 / 7.0 - of_t1) - (0.1 - rate);
-    assert!((found.candidates[0].score - lead).abs() < 1e-12, "{lead} {:?}", found.candidates);
-    let again = case.script(&probe, &suspect).measure().expect("all answered");
+    assert!(
+        (found.candidates[0].score - lead).abs() < 1e-12,
+        "{lead} {:?}",
+        found.candidates
+    );
+    let again = case
+        .script(&probe, &suspect)
+        .measure()
+        .expect("all answered");
     assert_eq!(canonical::to_bytes(&found), canonical::to_bytes(&again));
 }
 
