@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anytime;
 pub mod assignment;
-mod betting;
 mod bootstrap;
 pub mod cka;
 mod continued;
@@ -23,7 +23,6 @@ mod robust;
 pub mod tails;
 mod uniformity;
 
-pub use betting::{Betting, Wealth};
 pub use bootstrap::{Bootstrap, Clusters, Estimate};
 pub use error::StatsError;
 pub use fisher::{Combined, fisher};
