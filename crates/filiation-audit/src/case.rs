@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 21] = [
     "name",
     "suspect",
     "base",
@@ -27,6 +27,10 @@ const KEYS: [&str; 17] = [
     "found_by",
     "path",
     "digest",
+    "served",
+    "teacher",
+    "log",
+    "regenerations",
 ];
 
 /// A model named by a case: a path, or a name and a path.
@@ -102,6 +106,26 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
+/// A log of what a candidate teacher served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServedEntry {
+    /// Name of the teacher.
+    pub teacher: String,
+    /// The log (JSONL), relative to the case file.
+    pub log: PathBuf,
+    /// Fresh responses to draw for each one served.
+    #[serde(default = "ServedEntry::default_regenerations")]
+    pub regenerations: u32,
+}
+
+impl ServedEntry {
+    /// Fresh responses where nothing is said.
+    pub const fn default_regenerations() -> u32 {
+        9
+    }
+}
+
 /// What is asked: who may descend from whom, by which probes, on which prompts.
 ///
 /// Paths stand relative to the folder of the case file.
@@ -151,6 +175,9 @@ pub struct Case {
     /// Models known not to have learned from any candidate.
     #[serde(default)]
     pub controls: Vec<Entry>,
+    /// Logs of what candidate teachers served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<ServedEntry>,
 }
 
 impl Case {
@@ -227,6 +254,21 @@ impl Case {
                 return Err(AuditError::DuplicateParty {
                     name: entry.name.clone(),
                 });
+            }
+        }
+        let mut logged = BTreeSet::new();
+        for served in &self.served {
+            if !self.teachers.iter().any(|t| t.name == served.teacher) {
+                let found = format!("of {:?}", served.teacher);
+                return value("served", found, "a log of one of the teachers");
+            }
+            if !logged.insert(&served.teacher) {
+                let found = format!("of {:?} twice", served.teacher);
+                return value("served", found, "one log a teacher");
+            }
+            if !(1..=99).contains(&served.regenerations) {
+                let found = served.regenerations.to_string();
+                return value("regenerations", found, "1 to 99");
             }
         }
         Ok(())
@@ -343,6 +385,16 @@ found_by = "batch:12"
             ("found_by", "samples = 0\nfound_by", "samples"),
             ("found_by", "temperature = -0.5\nfound_by", "temperature"),
             ("found_by", "temperature = nan\nfound_by", "temperature"),
+            (
+                "found_by",
+                "served = [{ teacher = \"t3\", log = \"a\" }]\nfound_by",
+                "served",
+            ),
+            (
+                "found_by",
+                "served = [{ teacher = \"t1\", log = \"a\", regenerations = 0 }]\nfound_by",
+                "regenerations",
+            ),
         ] {
             let error = change(from, to).expect_err(to).to_string();
             assert!(error.contains(field), "{to}: {error}");

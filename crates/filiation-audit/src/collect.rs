@@ -45,13 +45,13 @@ impl Collector<'_> {
         for (seat, _) in of(true) {
             self.ask(
                 seat,
-                &[&|_| self.plan.direct(seat.role)],
+                &[&|_| self.plan.direct(seat.role, seat.name)],
                 "answers",
                 transcripts,
             )?;
         }
         for (seat, party) in of(false) {
-            let direct = |_: &Transcripts| self.plan.direct(seat.role);
+            let direct = |_: &Transcripts| self.plan.direct(seat.role, seat.name);
             let about = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, false);
             self.ask(seat, &[&direct, &about], "answers", transcripts)?;
         }
@@ -168,7 +168,7 @@ impl Collector<'_> {
     }
 
     fn compare(&self, seat: &Seat<'_>, transcripts: &mut Transcripts) -> Result<(), AuditError> {
-        for (request, with) in self.plan.comparisons(seat.role) {
+        for (request, with) in self.plan.comparisons(seat.role, seat.name) {
             let other = self
                 .seats
                 .iter()

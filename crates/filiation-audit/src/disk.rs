@@ -15,6 +15,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuditError> {
     })
 }
 
+/// Reads a file, and one byte more of it than `limit` where it is longer: enough to refuse it.
+pub(crate) fn read_within(path: &Path, limit: usize) -> Result<Vec<u8>, AuditError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|source| AuditError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(bytes)
+}
+
 /// Reads a file; `None` where there is none.
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     match fs::read(path) {

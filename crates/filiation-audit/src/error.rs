@@ -38,6 +38,21 @@ pub enum AuditError {
         /// The known key nearest to an unknown one.
         nearest: Option<&'static str>,
     },
+    /// The manifest of a population is not TOML of the expected shape.
+    #[error("manifest `{}` is not valid", path.display())]
+    Population {
+        /// The manifest.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The folder holds scores that were made in another way.
+    #[error("`{}` holds a population with other settings than this manifest", path.display())]
+    OtherPopulation {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A value of the case is out of range.
     #[error("`{field}` is {found}, expected {expected}")]
     Value {
@@ -243,6 +258,11 @@ impl AuditError {
             Self::Case { nearest, .. } => nearest.map(|key| format!("did you mean `{key}`?")),
             Self::OtherCase { .. } | Self::OtherModel { .. } | Self::NotARun { .. } => Some(
                 "choose another folder with `--run DIR`, or remove this one to begin again".into(),
+            ),
+            Self::OtherPopulation { .. } => Some(
+                "choose another folder with `--out DIR`: probes, prompts, sampling and teachers are \
+                 the same for all of a population"
+                    .into(),
             ),
             Self::Incomplete { step, .. } => Some(format!("run `filiation {step}` first")),
             Self::DuplicateParty { .. } => {

@@ -7,6 +7,7 @@
 //! ```text
 //! case.toml                        the case, every default written out
 //! suites/                          the prompts as they were read
+//! served/                          logs of served responses as they were read
 //! plan.jsonl                       every request, before anything is asked
 //! transcripts/<party>/party.json   what the party is
 //! transcripts/<party>/answers.jsonl what it answered, by digest of the question
@@ -30,6 +31,7 @@ mod manifest;
 mod offline;
 mod pack;
 mod plan;
+pub mod population;
 mod progress;
 mod provider;
 mod run;
@@ -38,7 +40,7 @@ mod suites;
 mod transcript;
 
 pub use asking::Asking;
-pub use case::{Case, Entry};
+pub use case::{Case, Entry, ServedEntry};
 pub use error::{AuditError, BoxError};
 pub use offline::{measure, report, weigh};
 pub use pack::{Collection, Order, Pack, PackHead};

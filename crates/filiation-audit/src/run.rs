@@ -10,7 +10,7 @@ use crate::collect::{Collector, party_error};
 use crate::pack::{Pack, WithPacks, is_pack, require_recorded};
 use crate::plan::{Plan, Transcripts};
 use crate::store::Store;
-use crate::suites::{SuiteFile, names, not_run, probes};
+use crate::suites::{SuiteFile, names, not_run, probes, served};
 use crate::transcript::Transcript;
 use crate::{AuditError, Case, Progress, Provider, Seat, disk};
 
@@ -22,6 +22,7 @@ pub struct Run {
     root: PathBuf,
     case: Case,
     suites: Vec<SuiteFile>,
+    logs: Vec<SuiteFile>,
     parties: Vec<Party>,
     // One entry a party: what it answers from, where that is a recording.
     recordings: Vec<Option<RecordingFacts>>,
@@ -64,14 +65,16 @@ impl Run {
     ) -> Result<Self, AuditError> {
         case.check()?;
         let suites = SuiteFile::of_case(&case.suites, folder)?;
+        let logs = SuiteFile::logs_of_case(&case, folder)?;
+        let served = served(&case, &logs)?;
         let case = Case {
-            probes: names(&case.asking(), &suites)?,
+            probes: names(&case.asking(), &suites, &served)?,
             ..case
         };
         check_folder(root, &case)?;
         let found = found(&case, folder, provider)?;
         let chat = !case.raw && found.iter().all(|f| f.file.chat);
-        let probes = probes(&case.asking(), &suites, chat)?;
+        let probes = probes(&case.asking(), &suites, &served, chat)?;
         let plan = Plan::of(&probes);
         for Found { file, pack } in &found {
             if let Some(pack) = pack {
@@ -85,6 +88,7 @@ impl Run {
             root: root.to_owned(),
             case,
             suites,
+            logs,
             parties: files.iter().map(|f| f.party.clone()).collect(),
             recordings: files.iter().map(|f| f.recording.clone()).collect(),
             answers: None,
@@ -117,6 +121,7 @@ impl Run {
         let lock = lock(root)?;
         let case = Case::read(&path)?;
         let suites = SuiteFile::of_run(&case.suites, root)?;
+        let logs = SuiteFile::logs_of_run(&case, root)?;
         let mut parties = Vec::new();
         let mut recordings = Vec::new();
         let mut chat = !case.raw;
@@ -132,7 +137,8 @@ impl Run {
             parties.push(read.party);
             recordings.push(read.recording);
         }
-        let probes = probes(&case.asking(), &suites, chat)?;
+        let served = served(&case, &logs)?;
+        let probes = probes(&case.asking(), &suites, &served, chat)?;
         let plan = Plan::of(&probes);
         if disk::read(&root.join("plan.jsonl"))? != plan.as_bytes() {
             return Err(AuditError::OtherPlan {
@@ -143,6 +149,7 @@ impl Run {
             root: root.to_owned(),
             case,
             suites,
+            logs,
             parties,
             recordings,
             answers: None,
@@ -241,9 +248,14 @@ impl Run {
             raw: self.case.raw,
             limit: self.case.limit.map(|l| l as u64),
             plan: Digest::of(self.plan.as_bytes()),
-            not_run: not_run(&self.case.asking(), &self.suites)?,
+            not_run: not_run(
+                &self.case.asking(),
+                &self.suites,
+                &served(&self.case, &self.logs)?,
+            )?,
         };
-        Ok((facts, self.suites.iter().map(SuiteFile::facts).collect()))
+        let files = self.suites.iter().chain(&self.logs);
+        Ok((facts, files.map(SuiteFile::facts).collect()))
     }
 
     // `case.toml` comes first: a folder with one is a run, however little else is in it yet.
@@ -261,6 +273,13 @@ impl Run {
                 &suite.bytes,
                 "suite",
             )?;
+        }
+        if !self.logs.is_empty() {
+            disk::make_folder(&root.join("served"))?;
+        }
+        for (i, log) in self.logs.iter().enumerate() {
+            let place = SuiteFile::log_place(root, i, &log.name);
+            self.settle(&place, &log.bytes, "log of served responses")?;
         }
         for file in files {
             self.settle_party(file)?;

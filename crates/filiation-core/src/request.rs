@@ -173,6 +173,14 @@ pub enum Want {
         /// Compared with.
         with: Role,
     },
+    /// `want`, put to one party alone of the roles asked. Stands only in plans: collecting asks
+    /// that party `want` itself, under the same id.
+    Only {
+        /// Name of the party.
+        party: String,
+        /// What it is asked.
+        want: Box<Want>,
+    },
 }
 
 impl Want {
@@ -186,6 +194,7 @@ impl Want {
             Self::Choice { .. } => "choice",
             Self::Hidden { .. } => "hidden",
             Self::CompareWeights { .. } => "compare-weights",
+            Self::Only { .. } => "only",
         }
     }
 
@@ -201,7 +210,8 @@ impl Want {
 pub struct Request {
     /// Unique in the plan.
     pub id: RequestId,
-    /// Which roles it is put to. Every party of such a role is asked the same.
+    /// Which roles it is put to. Every party of such a role is asked the same, but for
+    /// [`Want::Only`].
     pub to: Vec<Role>,
     /// What is asked.
     pub want: Want,

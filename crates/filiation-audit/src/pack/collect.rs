@@ -108,7 +108,7 @@ impl Collection {
             refuse_existing(order, out)?;
         }
         let suites = SuiteFile::of_case(&order.suites, folder)?;
-        let names = suites::names(&order.asking, &suites)?;
+        let names = suites::names(&order.asking, &suites, &[])?;
         let asking = Asking {
             probes: names,
             ..order.asking.clone()
@@ -135,7 +135,7 @@ impl Collection {
             };
             chat &= template;
         }
-        let plan = Plan::of(&suites::probes(&asking, &suites, chat)?);
+        let plan = Plan::of(&suites::probes(&asking, &suites, &[], chat)?);
         let facts = Facts {
             asking,
             chat,

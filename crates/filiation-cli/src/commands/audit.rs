@@ -63,7 +63,7 @@ impl Audit {
         let run = Run::begin(&root, case, &folder, &provider)?.sharing(self.answers);
         for name in NAMES.iter().filter(|_| all) {
             if !run.case().probes.iter().any(|p| p == name) {
-                Shown::line(&format!("not run, the suites hold nothing for it: {name}"));
+                Shown::line(&format!("not run, the case holds nothing for it: {name}"));
             }
         }
         run.collect(&folder, &provider, &Shown::new())?;
@@ -129,6 +129,7 @@ impl Audit {
             base: self.base.as_deref().map(entry),
             teachers: self.teachers.iter().map(|t| entry(t)).collect(),
             controls: self.controls.iter().map(|c| entry(c)).collect(),
+            served: Vec::new(),
         })
     }
 }

@@ -6,6 +6,7 @@ mod lab;
 mod lineage;
 mod measure;
 mod pack;
+mod population;
 mod report;
 mod schema;
 mod weigh;
@@ -36,6 +37,9 @@ pub(crate) enum Command {
     /// Train small models of known history.
     #[command(subcommand)]
     Lab(lab::Lab),
+    /// Score suspects of known history, and judge the probes by them.
+    #[command(subcommand)]
+    Population(population::Population),
     /// Print the JSON Schema of `report.json`.
     Schema(schema::Schema),
 }
@@ -52,6 +56,7 @@ impl Command {
             Self::Inspect(command) => command.run(json),
             Self::Lineage(command) => command.run(json),
             Self::Lab(command) => command.run(json),
+            Self::Population(command) => command.run(json),
             Self::Schema(command) => command.run(),
         }
     }
