@@ -169,7 +169,7 @@ impl Schedule {
     }
 }
 
-fn within(
+pub(crate) fn within(
     owner: &str,
     field: &'static str,
     got: f64,

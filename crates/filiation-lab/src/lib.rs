@@ -13,6 +13,7 @@ mod attention;
 mod backward;
 mod build;
 mod check;
+mod deal;
 mod error;
 mod folder;
 mod head;
@@ -33,6 +34,7 @@ mod tokenizer;
 mod trainer;
 
 pub use build::{Built, Progress, build};
+pub use deal::{Factorial, Lineages, Roots, Taught, Tune};
 pub use error::LabError;
 pub use lineage::{Lineage, Parent, Tie};
 pub use recipe::{

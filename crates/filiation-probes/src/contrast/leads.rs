@@ -48,7 +48,7 @@ impl Leads<'_> {
             let rival = scores.rivals[k];
             let margin = format!("margin/{name}/{}", self.candidates[rival]);
             details.insert(margin, scores.candidates[k].score);
-            if let Some(p) = among_controls(k, own, controls) {
+            if let Some(p) = among_controls(k, own, controls, scores.errors[k]) {
                 details.insert(format!("log10-p-among-controls/{name}"), p);
             }
         }
@@ -73,6 +73,7 @@ impl Leads<'_> {
         let units = Clusters::singletons(self.units);
         let mut candidates = Vec::new();
         let mut rivals = Vec::new();
+        let mut errors = Vec::new();
         let mut widest: f64 = 0.0;
         for (k, name) in self.candidates.iter().enumerate() {
             let estimate = self
@@ -81,12 +82,14 @@ impl Leads<'_> {
                 .map_err(undefined)?;
             widest = widest.max(spread(&estimate, self.units));
             rivals.push(least(k, all).0);
+            errors.push(estimate.standard_error);
             candidates.push(self.candidate(name, &estimate));
         }
         let smallest = smallest_effect(self.units, widest, SIZE, POWER).ok();
         Ok(Scores {
             candidates,
             rivals,
+            errors,
             power: smallest.map(|smallest_effect| Power {
                 smallest_effect,
                 size: SIZE,
@@ -126,11 +129,16 @@ fn least(k: usize, lead: &Lead) -> (usize, f64) {
 }
 
 // The candidate must be unusual against every rival, so the largest p counts.
-fn among_controls(k: usize, suspect: &Lead, controls: &[(String, Lead)]) -> Option<f64> {
+fn among_controls(
+    k: usize,
+    suspect: &Lead,
+    controls: &[(String, Lead)],
+    error: f64,
+) -> Option<f64> {
     let others = (0..suspect.len()).filter(|other| *other != k);
     let p = others.map(|other| {
         let theirs: Vec<f64> = controls.iter().map(|(_, lead)| lead[k][other]).collect();
-        log10_p(suspect[k][other], &theirs)
+        log10_p(suspect[k][other], &theirs, error)
     });
     let all: Option<Vec<f64>> = p.collect();
     all?.into_iter().reduce(f64::max)

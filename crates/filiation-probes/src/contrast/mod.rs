@@ -36,6 +36,8 @@ pub(crate) struct Scores {
     pub(crate) candidates: Vec<CandidateScore>,
     /// The other candidate that came closest, by candidate.
     pub(crate) rivals: Vec<usize>,
+    /// Standard errors of the scores over units, by candidate.
+    pub(crate) errors: Vec<f64>,
     pub(crate) power: Option<Power>,
 }
 
@@ -47,6 +49,7 @@ impl Contrast<'_> {
         let n = self.candidates.len();
         let mut scored = Vec::with_capacity(n);
         let mut rivals = Vec::with_capacity(n);
+        let mut errors = Vec::with_capacity(n);
         let mut widest: f64 = 0.0;
         for k in 0..n {
             let rival = self.rival(k)?;
@@ -54,6 +57,7 @@ impl Contrast<'_> {
             let score = self.score(k)?;
             widest = widest.max(spread.sd);
             rivals.push(rival);
+            errors.push(score.standard_error);
             scored.push(CandidateScore {
                 candidate: self.candidates[k].clone(),
                 score: score.value,
@@ -67,6 +71,7 @@ impl Contrast<'_> {
         Ok(Scores {
             candidates: scored,
             rivals,
+            errors,
             power: smallest.map(|smallest_effect| Power {
                 smallest_effect,
                 size: SIZE,

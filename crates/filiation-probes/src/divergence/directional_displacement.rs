@@ -152,7 +152,7 @@ fn describe(
             put(format!("cos/{name}/{teacher}"), control.cosines[k]);
         }
         let theirs: Vec<f64> = controls.iter().map(|(_, d)| d.cosines[k]).collect();
-        if let Some(p) = log10_p(suspect.cosines[k], &theirs) {
+        if let Some(p) = log10_p(suspect.cosines[k], &theirs, 0.0) {
             put(format!("log10-p-of-cos-among-controls/{teacher}"), p);
         }
     }
