@@ -120,6 +120,7 @@ impl Probe for DirectionalDisplacement {
             .collect();
         let mut found = leads.statistic(
             |units| of_levels(&weights(units).unwrap_or_else(|_| nowhere.clone())),
+            &of_levels(&suspect.weights),
             &theirs,
         )?;
         describe(&mut found, &displaced, &suspect, &controls);

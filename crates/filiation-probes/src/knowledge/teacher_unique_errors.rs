@@ -4,8 +4,8 @@
 //! a wrong option (with more than half of what lies on the options), and neither the base nor
 //! another candidate nor a fifth of the controls pick the same. A suspect that picks k's option
 //! there hits. With r_i the rate at which such options are picked by models that did not learn
-//! from k, the level of k is the mean of \[hit\] − r_i over its own errors, and the lead of k over
-//! k' the difference of their levels.
+//! from k, the level of k is the mean of \[hit\] − r_i over its own errors, or 0 if that is less,
+//! and the lead of k over k' the difference of their levels.
 //!
 //! **Null hypothesis**: S learned from none of the candidates; it picks the wrong options of one no
 //! more often, beyond what controls do, than those of another. Then every score is 0 or below up
@@ -106,7 +106,8 @@ impl Probe for TeacherUniqueErrors {
             bootstrap: self.bootstrap,
         };
         let mut found = leads.statistic(
-            |units| of_levels(&levels(&errors, &sheets.suspect, units)),
+            |units| of_levels(&held(levels(&errors, &sheets.suspect, units))),
+            &of_levels(&levels(&errors, &sheets.suspect, &all)),
             &controls,
         )?;
         describe(&mut found, &errors, &sheets)?;
@@ -187,6 +188,11 @@ fn levels(errors: &Errors, sheet: &Sheet, units: &[usize]) -> Vec<f64> {
         sum / f64::from(n.max(1))
     };
     errors.iter().map(level).collect()
+}
+
+/// Fewer hits on one teacher's errors than expected are nothing in favour of another.
+fn held(levels: Vec<f64>) -> Vec<f64> {
+    levels.into_iter().map(|level| level.max(0.0)).collect()
 }
 
 fn require_errors(errors: &Errors, candidates: &[String]) -> Result<(), Abstention> {

@@ -77,7 +77,7 @@ impl Case {
                 let state: Vec<f32> = (0..WIDTH).map(|j| value(j) as f32 + 3.0).collect();
                 let there = layers.iter().all(|l| *l <= depth);
                 let layers = layers.iter().map(|_| state.clone()).collect();
-                there.then(|| Answer::Hidden(HiddenStates { layers }))
+                there.then_some(Answer::Hidden(HiddenStates { layers }))
             }
         };
         let mut script = Script::new(probe)

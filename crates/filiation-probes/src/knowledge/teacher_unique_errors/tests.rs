@@ -209,6 +209,18 @@ fn own_errors_are_those_that_nobody_else_makes() {
 }
 
 #[test]
+fn a_suspect_that_hits_nothing_leads_towards_nobody() {
+    let probe = probe(150);
+    for seed in 0..10 {
+        let case = Case::new(150, 4, 50 + seed);
+        let found = case.script(&probe, &vec![0; 150]).measure();
+        let found = found.expect("all answered");
+        assert!(found.candidates.iter().all(|c| c.score == 0.0));
+        assert_eq!(ahead(&found), None);
+    }
+}
+
+#[test]
 fn abstains_where_parties_controls_errors_or_answers_are_missing() {
     let probe = probe(60);
     let mut case = Case::new(60, 4, 2);
