@@ -108,3 +108,6 @@ names = recipe(serve())
 run("lab", "train", "recipe.toml", "--text", own_text, "--out", out)
 for name in ["innocent-fine-tune", "student-text-100", *names]:
     audit(name)
+for limit in (100, 200):
+    for name in [n for n in names if n.startswith("all-1-")]:
+        audit(name, limit)

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use filiation_audit::{BoxError, Profile, Provider, Seat};
-use filiation_checkpoint::{Checkpoint, CheckpointError, Limits};
+use filiation_checkpoint::{Checkpoint, CheckpointError, Limits, ModelWeights};
 use filiation_core::{Message, Model, Prompt, Want, WeightRelation};
-use filiation_model::{DeviceChoice, LoadError, LocalModel};
+use filiation_model::{DeviceChoice, Gguf, LoadError, LocalModel};
 
 use crate::size::Size;
 
@@ -73,6 +73,14 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
             .is_ok_and(|entries| entries.flatten().any(|e| test(&e.path())))
     };
     holds(&named) && !path.join("config.json").is_file()
+}
+
+/// The weights at a path, nothing of which is run.
+pub(crate) fn weights(path: &Path, limits: &Limits) -> Result<Box<dyn ModelWeights>, BoxError> {
+    Ok(match Gguf::find(path)? {
+        Some(file) => Box::new(Gguf::open(&file, limits)?),
+        None => Box::new(Checkpoint::open(path, limits)?),
+    })
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -143,11 +151,8 @@ impl Provider for Local {
         this: &Seat<'_>,
         other: &Seat<'_>,
     ) -> Result<Option<WeightRelation>, BoxError> {
-        if is_gguf(this.path) || is_gguf(other.path) {
-            return Ok(None);
-        }
-        let this = Checkpoint::open(this.path, &self.limits)?;
-        let other = Checkpoint::open(other.path, &self.limits)?;
-        Ok(Some(filiation_probes::lineage::relate(&this, &other)?))
+        let this = weights(this.path, &self.limits)?;
+        let other = weights(other.path, &self.limits)?;
+        Ok(Some(filiation_probes::lineage::relate(&*this, &*other)?))
     }
 }

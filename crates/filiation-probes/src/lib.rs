@@ -9,6 +9,7 @@ pub mod canary;
 mod contrast;
 pub mod divergence;
 mod error;
+pub mod knowledge;
 pub mod lineage;
 pub mod memory;
 mod options;
@@ -16,7 +17,7 @@ mod registry;
 pub mod served;
 pub mod suite;
 
-pub use error::{LineProblem, ProbeError};
+pub use error::{LineProblem, PackProblem, ProbeError};
 pub use lineage::relate::relate;
 pub use options::{ProbeOptions, PromptForm};
 pub use registry::{NAMES, standard};

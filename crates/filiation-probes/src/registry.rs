@@ -9,9 +9,12 @@ use crate::divergence::choice_priors::ChoicePriors;
 use crate::divergence::directional_displacement::DirectionalDisplacement;
 use crate::divergence::divergence_agreement::DivergenceAgreement;
 use crate::divergence::reasoning_origin::ReasoningOrigin;
+use crate::divergence::representation::Representation;
 use crate::divergence::reversed_typicality::ReversedTypicality;
 use crate::divergence::template_residue::TemplateResidue;
 use crate::divergence::tlu_did::TluDid;
+use crate::knowledge::capability_retention::CapabilityRetention;
+use crate::knowledge::teacher_unique_errors::TeacherUniqueErrors;
 use crate::lineage::WeightLineage;
 use crate::memory::seen_questions::SeenQuestions;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
@@ -23,35 +26,33 @@ fn boxed<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
     Ok(Box::new(probe?))
 }
 
+// One line a probe.
+macro_rules! probes {
+    ($($name:literal => $make:expr,)*) => {
+        &[$(($name, $make)),*]
+    };
+}
+
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 14] = [
-    ("weight-lineage", |_, _| boxed(Ok(WeightLineage::new()))),
-    ("regeneration-rank", |s, o| {
-        boxed(RegenerationRank::new(s, o))
-    }),
-    ("tlu-did", |s, o| boxed(TluDid::new(s, o))),
-    ("choice-priors", |s, o| boxed(ChoicePriors::new(s, o))),
-    ("directional-displacement", |s, o| {
-        boxed(DirectionalDisplacement::new(s, o))
-    }),
-    ("divergence-agreement", |s, o| {
-        boxed(DivergenceAgreement::new(s, o))
-    }),
-    ("style-displacement", |s, o| {
-        boxed(StyleDisplacement::new(s, o))
-    }),
-    ("name-ensembles", |s, o| boxed(NameEnsembles::new(s, o))),
-    ("refusal-difference", |s, o| {
-        boxed(RefusalDifference::new(s, o))
-    }),
-    ("reversed-typicality", |s, o| {
-        boxed(ReversedTypicality::new(s, o))
-    }),
-    ("reasoning-origin", |s, o| boxed(ReasoningOrigin::new(s, o))),
-    ("template-residue", |s, o| boxed(TemplateResidue::new(s, o))),
-    ("seen-questions", |s, o| boxed(SeenQuestions::new(s, o))),
-    ("identity-claims", |s, o| boxed(IdentityClaims::new(s, o))),
-];
+const PROBES: &[(&str, Make)] = probes! {
+    "weight-lineage" => |_, _| boxed(Ok(WeightLineage::new())),
+    "regeneration-rank" => |s, o| boxed(RegenerationRank::new(s, o)),
+    "tlu-did" => |s, o| boxed(TluDid::new(s, o)),
+    "choice-priors" => |s, o| boxed(ChoicePriors::new(s, o)),
+    "directional-displacement" => |s, o| boxed(DirectionalDisplacement::new(s, o)),
+    "divergence-agreement" => |s, o| boxed(DivergenceAgreement::new(s, o)),
+    "reversed-typicality" => |s, o| boxed(ReversedTypicality::new(s, o)),
+    "reasoning-origin" => |s, o| boxed(ReasoningOrigin::new(s, o)),
+    "template-residue" => |s, o| boxed(TemplateResidue::new(s, o)),
+    "teacher-unique-errors" => |s, o| boxed(TeacherUniqueErrors::new(s, o)),
+    "capability-retention" => |s, o| boxed(CapabilityRetention::new(s, o)),
+    "representation" => |s, o| boxed(Representation::new(s, o)),
+    "seen-questions" => |s, o| boxed(SeenQuestions::new(s, o)),
+    "style-displacement" => |s, o| boxed(StyleDisplacement::new(s, o)),
+    "name-ensembles" => |s, o| boxed(NameEnsembles::new(s, o)),
+    "refusal-difference" => |s, o| boxed(RefusalDifference::new(s, o)),
+    "identity-claims" => |s, o| boxed(IdentityClaims::new(s, o)),
+};
 
 /// The names of the probes there are, in the order of reports.
 pub const NAMES: [&str; PROBES.len()] = {
@@ -94,19 +95,24 @@ mod tests {
     use super::*;
     use crate::ServedLog;
 
+    // One item of every domain that a probe asks about.
     fn suites() -> Vec<Suite> {
-        let lines = concat!(
-            r#"{"id":"a","text":"Say.","domain":"chat","language":"en","licence":"Apache-2.0"}"#,
-            "\n",
-            r#"{"id":"b","text":"Pick.","options":["1","2"],"domain":"choice","language":"en","licence":"Apache-2.0"}"#,
-            "\n",
-            r#"{"id":"c","text":"Name.","domain":"name","language":"en","licence":"Apache-2.0"}"#,
-            "\n",
-            r#"{"id":"d","text":"May I?","domain":"refusal","language":"en","licence":"Apache-2.0"}"#,
-            "\n",
-            r#"{"id":"e","text":"Who?","domain":"identity","language":"en","licence":"Apache-2.0"}"#,
-        );
-        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("good lines")]
+        let items = [
+            r#""domain":"chat""#,
+            r#""domain":"choice","options":["1","2"]"#,
+            r#""domain":"question","options":["1","2"],"key":"2""#,
+            r#""domain":"name""#,
+            r#""domain":"refusal""#,
+            r#""domain":"identity""#,
+            r#""domain":"seen","twin":"i-7""#,
+            r#""domain":"seen""#,
+        ];
+        let lines = items.iter().enumerate().map(|(i, rest)| {
+            let about = format!(r#""id":"i-{i}","text":"{i}?","language":"en""#);
+            format!(r#"{{{about},"licence":"Apache-2.0",{rest}}}"#)
+        });
+        let lines: Vec<String> = lines.collect();
+        vec![Suite::parse("s.jsonl", lines.join("\n").as_bytes()).expect("good lines")]
     }
 
     #[test]

@@ -280,8 +280,8 @@ impl Values {
             ("log10-p-if-twins-were-drawn-by-lot".into(), flipped.log10_p),
         ]);
         let controls: Vec<f64> = self.controls.iter().map(|(_, c)| mean(c)).collect();
-        let error = moments(&self.suspect).map_err(undefined)?.standard_error();
-        if let Some(p) = log10_p(mean(&self.suspect), &controls, error) {
+        let own = moments(&self.suspect).map_err(undefined)?;
+        if let Some(p) = log10_p(own.mean, &controls, own.standard_error()) {
             all.insert("log10-p-among-controls".into(), p);
         }
         for ((name, _), value) in self.controls.iter().zip(controls) {

@@ -72,119 +72,20 @@ const KNOWN: [(&str, &str); 58] = [
 ];
 
 /// After these the next words are whom it claims to be, if they look like a name.
-const LEADS: [&str; 44] = [
-    "i am",
-    "i'm",
-    "my name is",
-    "call me",
-    "known as",
-    "made by",
-    "created by",
-    "developed by",
-    "trained by",
-    "built by",
-    "ich bin",
-    "ich heiße",
-    "mein name ist",
-    "entwickelt von",
-    "je suis",
-    "je m'appelle",
-    "mon nom est",
-    "créé par",
-    "développé par",
-    "soy",
-    "me llamo",
-    "mi nombre es",
-    "creado por",
-    "desarrollado por",
-    "entrenado por",
-    "sono",
-    "mi chiamo",
-    "sviluppato da",
-    "creato da",
-    "eu sou",
-    "sou o",
-    "sou a",
-    "meu nome é",
-    "criado por",
-    "desenvolvido por",
-    "desenvolvida por",
-    "меня зовут",
-    "создан",
-    "разработан",
-    "разработанный",
-    "我是",
-    "我叫",
-    "私は",
-    "저는",
-];
+const LEADS: &str = "i am|i'm|my name is|call me|known as|made by|created by|developed by|trained by|\
+    built by|ich bin|ich heiße|mein name ist|entwickelt von|je suis|je m'appelle|\
+    mon nom est|créé par|développé par|soy|me llamo|mi nombre es|creado por|\
+    desarrollado por|entrenado por|sono|mi chiamo|sviluppato da|creato da|eu sou|sou o|\
+    sou a|meu nome é|criado por|desenvolvido por|desenvolvida por|меня зовут|создан|\
+    разработан|разработанный|我是|我叫|私は|저는";
 
 /// Words that look like names after a lead and are none.
-const NO_NAMES: [&str; 40] = [
-    "a",
-    "an",
-    "the",
-    "ai",
-    "ein",
-    "eine",
-    "un",
-    "une",
-    "una",
-    "uno",
-    "um",
-    "uma",
-    "assistant",
-    "artificial",
-    "language",
-    "model",
-    "large",
-    "ki",
-    "ia",
-    "ии",
-    "here",
-    "sorry",
-    "sure",
-    "not",
-    "just",
-    "yes",
-    "no",
-    "hello",
-    "glad",
-    "happy",
-    "as",
-    "and",
-    "i",
-    "in",
-    "team",
-    "human",
-    "your",
-    "dr",
-    "mr",
-    "one",
-];
+const NO_NAMES: &str = "a|an|the|ai|ein|eine|un|une|una|uno|um|uma|assistant|artificial|language|model|\
+    large|ki|ia|ии|here|sorry|sure|not|just|yes|no|hello|glad|happy|as|and|i|in|team|\
+    human|your|dr|mr|one";
 
-const DENIALS: [&str; 20] = [
-    "not",
-    "n't",
-    "never",
-    "nicht",
-    "kein",
-    "keine",
-    "pas",
-    "ni",
-    "no soy",
-    "no fui",
-    "non",
-    "não",
-    "nao",
-    "не",
-    "нет",
-    "不是",
-    "并非",
-    "ではありません",
-    "아니",
-    "ليس",
-];
+const DENIALS: &str = "not|n't|never|nicht|kein|keine|pas|ni|no soy|no fui|non|não|nao|не|нет|不是|并非|\
+    ではありません|아니|ليس";
 
 /// Bytes before a name in which a denial denies it.
 const REACH: usize = 32;
@@ -235,24 +136,19 @@ fn denied(text: &str, at: usize) -> bool {
     }
     let clause = text[from..at].rsplit(['.', ',', ';', '!', '?', '\n', '。', '，', '、']);
     let clause = clause.into_iter().next().unwrap_or_default();
-    DENIALS.iter().any(|d| {
-        if d.is_ascii() && !d.starts_with('n') || *d == "not" || *d == "no soy" || *d == "no fui" {
-            clause
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .contains(d)
-        } else if d.is_ascii() && *d != "n't" {
-            clause.split_whitespace().any(|w| w == *d)
-        } else {
-            clause.contains(d)
-        }
+    let words = clause.split_whitespace().collect::<Vec<_>>().join(" ");
+    let padded = format!(" {words} ");
+    DENIALS.split('|').any(|denial| {
+        // Whole words, but for an ending and scripts that join words.
+        let joined = denial == "n't" || denial.chars().any(|c| c as u32 >= 0x0590);
+        let whole = padded.contains(&format!(" {denial} "));
+        whole || (joined && clause.contains(denial))
     })
 }
 
 fn led(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for lead in LEADS {
+    for lead in LEADS.split('|') {
         for (at, _) in text.match_indices(lead) {
             let before = text[..at].chars().next_back();
             let spaced = lead.chars().all(|c| (c as u32) < 0x2e80);
@@ -284,7 +180,7 @@ fn name_after(rest: &str, spaced: bool) -> Option<String> {
         .chars()
         .next()
         .is_none_or(|c| !c.is_alphabetic());
-    let a_name = (2..=20).contains(&letters) && !NO_NAMES.contains(&word);
+    let a_name = (2..=20).contains(&letters) && !NO_NAMES.split('|').any(|w| w == word);
     // A lone word that ends its clause ("I am Nova."), not an adjective before a noun.
     (a_name && (ends_clause || !spaced)).then(|| word.to_owned())
 }

@@ -10,129 +10,31 @@
 
 use std::collections::BTreeSet;
 
-const PARTICLES: [&str; 24] = [
-    "de", "del", "della", "di", "da", "dos", "do", "du", "des", "la", "le", "van", "von", "der",
-    "den", "ter", "zu", "al", "el", "bin", "ibn", "y", "e", "of",
-];
-const TITLES: [&str; 38] = [
-    "dr",
-    "doctor",
-    "doktor",
-    "docteur",
-    "doctora",
-    "prof",
-    "professor",
-    "professeur",
-    "profesor",
-    "profesora",
-    "professore",
-    "captain",
-    "capitaine",
-    "kapitän",
-    "sir",
-    "lady",
-    "lord",
-    "dame",
-    "mr",
-    "mrs",
-    "ms",
-    "miss",
-    "mister",
-    "herr",
-    "frau",
-    "madame",
-    "monsieur",
-    "señor",
-    "señora",
-    "signor",
-    "signora",
-    "detective",
-    "inspector",
-    "chef",
-    "king",
-    "queen",
-    "доктор",
-    "профессор",
-];
-const OPENERS: [&str; 66] = [
-    "the",
-    "a",
-    "an",
-    "in",
-    "on",
-    "at",
-    "and",
-    "but",
-    "or",
-    "if",
-    "as",
-    "for",
-    "from",
-    "to",
-    "with",
-    "here",
-    "there",
-    "this",
-    "that",
-    "these",
-    "those",
-    "he",
-    "she",
-    "it",
-    "they",
-    "we",
-    "i",
-    "you",
-    "my",
-    "his",
-    "her",
-    "their",
-    "our",
-    "your",
-    "one",
-    "two",
-    "three",
-    "sure",
-    "certainly",
-    "yes",
-    "no",
-    "name",
-    "names",
-    "meet",
-    "when",
-    "while",
-    "der",
-    "die",
-    "das",
-    "ein",
-    "eine",
-    "und",
-    "hier",
-    "le",
-    "la",
-    "les",
-    "un",
-    "une",
-    "voici",
-    "el",
-    "los",
-    "il",
-    "o",
-    "os",
-    "вот",
-    "и",
-];
+const PARTICLES: &str =
+    "de del della di da dos do du des la le van von der den ter zu al el bin ibn y e of";
+const TITLES: &str = "dr doctor doktor docteur doctora prof professor professeur profesor profesora \
+    professore captain capitaine kapitän sir lady lord dame mr mrs ms miss mister herr \
+    frau madame monsieur señor señora signor signora detective inspector chef king queen \
+    доктор профессор";
+const OPENERS: &str = "the a an in on at and but or if as for from to with here there this that these those \
+    he she it they we i you my his her their our your one two three sure certainly yes \
+    no name names meet when while der die das ein eine und hier le la les un une voici \
+    el los il o os вот и";
+
+fn listed(words: &str, word: &str) -> bool {
+    words.split(' ').any(|w| w == word)
+}
 
 /// Distinct names in small letters, in order.
 pub(super) fn names(text: &str, prompt: &str) -> Vec<String> {
     let prompt = prompt.to_lowercase();
     let mut found = BTreeSet::new();
     for line in text.lines() {
-        let (item, listed) = unlisted(line);
+        let (item, bulleted) = unlisted(line);
         let pieces: Vec<&str> = item.split(is_cut).map(str::trim).collect();
         let whole = pieces.iter().filter(|p| !p.is_empty()).count() == 1;
         for piece in pieces {
-            found.extend(of_piece(piece, listed && whole));
+            found.extend(of_piece(piece, bulleted && whole));
         }
     }
     found.retain(|name| !prompt.contains(name.as_str()));
@@ -201,14 +103,9 @@ fn of_piece(piece: &str, alone: bool) -> Vec<String> {
     let mut runs: Vec<Vec<&str>> = vec![Vec::new()];
     for (i, word) in words.iter().enumerate() {
         let last = runs.len() - 1;
-        if is_capitalised(word) {
-            runs[last].push(word);
-        } else if PARTICLES.contains(word)
-            && !runs[last].is_empty()
-            && words
-                .get(i + 1)
-                .is_some_and(|w| is_capitalised(w) || PARTICLES.contains(w))
-        {
+        let joins = |next: &&str| is_capitalised(next) || listed(PARTICLES, next);
+        let particle = listed(PARTICLES, word) && !runs[last].is_empty();
+        if is_capitalised(word) || (particle && words.get(i + 1).is_some_and(joins)) {
             runs[last].push(word);
         } else {
             runs.push(Vec::new());
@@ -224,19 +121,16 @@ fn named(run: &[&str], alone: bool) -> Option<String> {
     let lower: Vec<String> = run.iter().map(|w| w.to_lowercase()).collect();
     let skipped = lower
         .iter()
-        .take_while(|w| TITLES.contains(&w.as_str()) || OPENERS.contains(&w.as_str()))
+        .take_while(|w| listed(TITLES, w) || listed(OPENERS, w))
         .count();
     let mut kept = &lower[skipped..];
     while let Some((last, rest)) = kept.split_last() {
-        if !PARTICLES.contains(&last.as_str()) {
+        if !listed(PARTICLES, last) {
             break;
         }
         kept = rest;
     }
-    let proper = kept
-        .iter()
-        .filter(|w| !PARTICLES.contains(&w.as_str()))
-        .count();
+    let proper = kept.iter().filter(|w| !listed(PARTICLES, w)).count();
     let single = alone && proper == 1 && kept.len() == 1;
     ((2..=4).contains(&proper) || single).then(|| kept.join(" "))
 }

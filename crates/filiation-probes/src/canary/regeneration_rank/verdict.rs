@@ -255,3 +255,30 @@ fn details(logs: &[RankedLog<'_>], tests: &[Test<'_>]) -> BTreeMap<String, f64> 
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_wealth_over_all_places_is_one_and_grows_where_some_are_first() {
+        // Three pairs with 2, 1 and 2 fresh responses: 18 equally likely outcomes.
+        let fresh = [2, 1, 2];
+        let mut sum = 0.0;
+        for a in 0..=2 {
+            for b in 0..=1 {
+                for c in 0..=2 {
+                    let places: Vec<Place> = fresh
+                        .iter()
+                        .zip([a, b, c])
+                        .map(|(&fresh, below)| Place { below, fresh })
+                        .collect();
+                    sum += 10_f64.powf(log10_e(&places).expect("three bets"));
+                }
+            }
+        }
+        assert!((sum / 18.0 - 1.0).abs() < 1e-12, "{sum}");
+        let first = vec![Place { below: 9, fresh: 9 }; 25];
+        assert!(log10_e(&first).expect("25 bets") > 15.0);
+    }
+}
