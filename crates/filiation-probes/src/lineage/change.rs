@@ -181,8 +181,8 @@ impl Orders {
     }
 }
 
-/// A matrix and its counterpart, of equal shape.
-pub(super) type Aligned = (Array2<f32>, Array2<f32>);
+/// A matrix of this model, and its counterpart.
+type Aligned = (Array2<f32>, Array2<f32>);
 
 /// Two matrices of equal shape, the other's axes moved as `alignment` says.
 pub(super) fn aligned(
