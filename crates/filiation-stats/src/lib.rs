@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anytime;
 pub mod assignment;
-mod betting;
 mod bootstrap;
 mod choices;
 pub mod cka;
@@ -31,7 +31,6 @@ pub mod tails;
 mod two_sample;
 mod uniformity;
 
-pub use betting::{Betting, Wealth};
 pub use bootstrap::{Bootstrap, Clusters, Estimate};
 pub use choices::uniform_sum_at_least;
 pub use error::StatsError;

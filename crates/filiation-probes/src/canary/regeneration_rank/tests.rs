@@ -342,7 +342,7 @@ fn abstains_where_pairs_or_scores_are_missing() {
     assert_eq!(reason(&rigid), Reason::Degenerate);
     let probe = world.probe();
     let mut answers = world.answers(&probe);
-    for (_, answer) in &mut answers {
+    for answer in answers.values_mut() {
         if let Ok(Answer::Completion(said)) = answer {
             said.text.clear();
         }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filiation_core::{Abstention, Axis, Basis, CandidateScore, Exact, Power, Statistic};
-use filiation_stats::{Betting, Clusters, holm, moments, smallest_effect};
+use filiation_stats::anytime::Betting;
+use filiation_stats::{Clusters, holm, moments, smallest_effect};
 
 use super::ranks::{Place, RankedLog, log10_p_high};
 use super::{LEAST_PAIRS, RegenerationRank};
