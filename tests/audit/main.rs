@@ -1,6 +1,7 @@
 //! Whole audits of tiny models by the real binary: stopped, resumed, and done again offline.
 
 mod offline;
+mod packs;
 mod resume;
 mod tiny;
 mod told;

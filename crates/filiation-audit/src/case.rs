@@ -3,13 +3,14 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use filiation_core::{Digest, Role};
+use filiation_probes::Stopping;
 use filiation_report::FoundBy;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "name",
     "suspect",
     "base",
@@ -23,6 +24,8 @@ const KEYS: [&str; 21] = [
     "raw",
     "limit",
     "seed",
+    "stop_at_e",
+    "stop_below",
     "prior",
     "found_by",
     "path",
@@ -159,6 +162,12 @@ pub struct Case {
     /// Seed of every random choice.
     #[serde(default)]
     pub seed: u64,
+    /// Probes that may stop do, at this e-value; else they buy their whole budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_at_e: Option<f64>,
+    /// And when every lead is shown to be below this, in the probe's unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_below: Option<f64>,
     /// Prior probability of Hd, in (0, 1), where the reader states one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<f64>,
@@ -244,6 +253,9 @@ impl Case {
             return value("teachers", "empty".into(), "at least one candidate teacher");
         }
         self.asking().check()?;
+        if let Some(below) = self.stop_below.filter(|_| self.stop_at_e.is_none()) {
+            return value("stop_below", below.to_string(), "it beside `stop_at_e`");
+        }
         if let Some(prior) = self.prior.filter(|p| !(*p > 0.0 && *p < 1.0)) {
             return value("prior", prior.to_string(), "a number between 0 and 1");
         }
@@ -285,6 +297,14 @@ impl Case {
             limit: self.limit,
             seed: self.seed,
         }
+    }
+
+    /// When probes that may stop do.
+    pub fn stopping(&self) -> Option<Stopping> {
+        self.stop_at_e.map(|at_e| Stopping {
+            at_e,
+            below: self.stop_below,
+        })
     }
 
     /// The same case, asking so.

@@ -19,7 +19,7 @@ const fn batch(first: &Request) -> usize {
 type Outcome = Result<Answer, ModelError>;
 
 // What is asked of a party, once what came before is in.
-type Stage<'a> = &'a dyn Fn(&Transcripts) -> Vec<Request>;
+pub(crate) type Stage<'a> = &'a dyn Fn(&Transcripts) -> Vec<Request>;
 
 /// What collecting works on.
 pub(crate) struct Collector<'a> {
@@ -66,7 +66,7 @@ impl Collector<'_> {
         Ok(())
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &self,
         seat: &Seat<'_>,
         stages: &[Stage<'_>],

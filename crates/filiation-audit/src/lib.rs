@@ -11,6 +11,7 @@
 //! plan.jsonl                       every request, before anything is asked
 //! transcripts/<party>/party.json   what the party is
 //! transcripts/<party>/answers.jsonl what it answered, by digest of the question
+//! streams/<probe>.json             what was bought, where a probe may stop
 //! evidence/<probe>.json            statistic or abstention, and what it is worth
 //! report.json                      canonical; every rendering comes from it
 //! manifest.json                    digests of everything above
@@ -36,6 +37,7 @@ mod progress;
 mod provider;
 mod run;
 mod store;
+mod stream;
 mod suites;
 mod transcript;
 

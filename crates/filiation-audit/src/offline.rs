@@ -15,7 +15,8 @@ use crate::run::parse;
 use crate::transcript::Transcript;
 use crate::{AuditError, Run, disk, manifest};
 
-type Answers = BTreeMap<(String, RequestId), Result<Answer, ModelError>>;
+/// The answers of all parties, by request.
+pub(crate) type Answers = BTreeMap<(String, RequestId), Result<Answer, ModelError>>;
 
 // `evidence/<probe>.json`.
 #[derive(Serialize, Deserialize)]
@@ -54,6 +55,16 @@ pub fn measure(run: &Run) -> Result<Vec<ProbeRecord>, AuditError> {
                 .into_iter()
                 .map(|(id, result)| ((party.name.clone(), id), result)),
         );
+    }
+    for probe in run.probes().iter().filter(|p| p.stream().is_some()) {
+        let name = format!("streams/{}.json", probe.id().name());
+        if !run.root().join(&name).is_file() {
+            return Err(AuditError::Incomplete {
+                path: run.root().to_owned(),
+                missing: name,
+                step: "audit",
+            });
+        }
     }
     disk::make_folder(&run.root().join("evidence"))?;
     let seen = Observations::new(run.parties(), &answers);

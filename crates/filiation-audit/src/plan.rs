@@ -19,6 +19,8 @@ pub(crate) type Results = Vec<(RequestId, Result<Answer, ModelError>)>;
 pub(crate) struct Plan {
     requests: Vec<Planned>,
     bytes: Vec<u8>,
+    /// Requests to teachers that are put when a stream buys them, and may never be.
+    held: BTreeSet<RequestId>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl Plan {
         let mut plan = Self {
             requests: Vec::new(),
             bytes: Vec::new(),
+            held: held(probes),
         };
         for probe in probes {
             for request in probe.plan() {
@@ -78,8 +81,42 @@ impl Plan {
     /// What is put to the running model `name` of this role, grouped by kind so that batches are
     /// alike; equal questions once.
     pub(crate) fn direct(&self, role: Role, name: &str) -> Vec<Request> {
-        let asked = self.to(role, name).filter(|r| is_direct(&r.want)).cloned();
-        distinct(asked.collect(), &BTreeSet::new())
+        self.direct_if(role, name, |id| !self.held.contains(id))
+    }
+
+    /// As [`Self::direct`], with all that streams may buy.
+    pub(crate) fn every(&self, role: Role, name: &str) -> Vec<Request> {
+        self.direct_if(role, name, |_| true)
+    }
+
+    /// Those of the requests `ids` that a stream buys.
+    pub(crate) fn bought(&self, role: Role, name: &str, ids: &BTreeSet<RequestId>) -> Vec<Request> {
+        self.direct_if(role, name, |id| self.held.contains(id) && ids.contains(id))
+    }
+
+    fn direct_if(
+        &self,
+        role: Role,
+        name: &str,
+        wanted: impl Fn(&RequestId) -> bool,
+    ) -> Vec<Request> {
+        let asked = self.to(role, name);
+        let asked = asked.filter(|r| is_direct(&r.want) && wanted(&r.id));
+        distinct(asked.cloned().collect(), &BTreeSet::new())
+    }
+
+    /// What `asked` is asked about answers to those of the requests `ids` that a stream bought,
+    /// without the questions in `but`.
+    pub(crate) fn about_bought(
+        &self,
+        asked: &Party,
+        parties: &[Party],
+        transcripts: &Transcripts,
+        ids: &BTreeSet<RequestId>,
+        but: &BTreeSet<Digest>,
+    ) -> Vec<Request> {
+        let of = |id: &RequestId, _| self.held.contains(id) && ids.contains(id);
+        distinct(self.expand(asked, parties, transcripts, of), but)
     }
 
     /// What `asked` is asked about answers that are in: those of the teachers, or (`late`) its own
@@ -94,7 +131,9 @@ impl Plan {
         let before = |of: &[Request]| of.iter().map(Request::key).collect::<BTreeSet<Digest>>();
         let mut earlier = before(&self.direct(asked.role, &asked.name));
         let mut about = |late: bool| {
-            let wanted = |whose| late == (whose != Whose::Teachers);
+            let wanted = |of: &RequestId, whose| {
+                late == (whose != Whose::Teachers) && !self.held.contains(of)
+            };
             let found = self.expand(asked, parties, transcripts, wanted);
             let found = distinct(found, &earlier);
             earlier.extend(before(&found));
@@ -126,7 +165,7 @@ impl Plan {
         transcripts: &Transcripts,
     ) -> Result<Results, RequestId> {
         let there = |role| parties.iter().any(|p| p.role == role && p != party);
-        let mut asked = self.expand(party, parties, transcripts, |_| true);
+        let mut asked = self.expand(party, parties, transcripts, |_, _| true);
         asked.extend(
             self.to(party.role, &party.name)
                 .filter(|request| match request.want {
@@ -136,14 +175,39 @@ impl Plan {
                 .cloned(),
         );
         let transcript = transcripts.get(&party.name);
+        let put = |request: &Request| {
+            let there = transcript.is_some_and(|t| t.get(&request.key()).is_some());
+            there || !self.held.contains(&request.id)
+        };
         asked
             .into_iter()
+            .filter(put)
             .map(|request| {
                 let result = transcript.and_then(|t| t.get(&request.key()));
                 let result = result.cloned().ok_or_else(|| request.id.clone())?;
                 Ok((request.id, result))
             })
             .collect()
+    }
+
+    /// What one party gave so far, of what streams buy only to the requests `bought`.
+    pub(crate) fn seen(
+        &self,
+        party: &Party,
+        parties: &[Party],
+        transcripts: &Transcripts,
+        bought: &BTreeSet<RequestId>,
+    ) -> Results {
+        let there = |id: &RequestId| !self.held.contains(id) || bought.contains(id);
+        let mut asked = self.expand(party, parties, transcripts, |of, _| there(of));
+        let direct = self.to(party.role, &party.name);
+        asked.extend(direct.filter(|r| there(&r.id)).cloned());
+        let transcript = transcripts.get(&party.name);
+        let result = |request: Request| {
+            let result = transcript?.get(&request.key())?.clone();
+            Some((request.id, result))
+        };
+        asked.into_iter().filter_map(result).collect()
     }
 
     fn to(&self, role: Role, name: &str) -> impl Iterator<Item = &Request> {
@@ -158,7 +222,7 @@ impl Plan {
         asked: &Party,
         parties: &[Party],
         transcripts: &Transcripts,
-        wanted: impl Fn(Whose) -> bool,
+        wanted: impl Fn(&RequestId, Whose) -> bool,
     ) -> Vec<Request> {
         let sources: BTreeMap<&RequestId, &Request> = self
             .requests
@@ -170,7 +234,7 @@ impl Plan {
             let Want::ScoreAnswers { of, whose } = &request.want else {
                 continue;
             };
-            let Some(source) = sources.get(of).filter(|_| wanted(*whose)) else {
+            let Some(source) = sources.get(of).filter(|_| wanted(of, *whose)) else {
                 continue;
             };
             let Want::Generate { prompt, .. } = &source.want else {
@@ -198,6 +262,35 @@ impl Plan {
         }
         expanded
     }
+}
+
+// What streams may buy, less what another probe asks for or about: that has a fixed budget.
+fn held(probes: &[Box<dyn Probe>]) -> BTreeSet<RequestId> {
+    let streams = probes.iter().filter_map(|probe| probe.stream());
+    let units: BTreeSet<&RequestId> = streams.flat_map(|s| s.units()).flatten().collect();
+    if units.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut fixed = BTreeSet::new();
+    for probe in probes {
+        for request in probe.plan() {
+            match &request.want {
+                Want::ScoreAnswers { of, .. } if probe.stream().is_none() => {
+                    fixed.extend(question(probes, of));
+                }
+                _ if !units.contains(&request.id) => fixed.extend([request.key()]),
+                _ => {}
+            }
+        }
+    }
+    let all = probes.iter().flat_map(|probe| probe.plan());
+    let bought = all.filter(|r| units.contains(&r.id) && !fixed.contains(&r.key()));
+    bought.map(|r| r.id.clone()).collect()
+}
+
+fn question(probes: &[Box<dyn Probe>], id: &RequestId) -> Option<Digest> {
+    let mut all = probes.iter().flat_map(|probe| probe.plan());
+    all.find(|request| request.id == *id).map(Request::key)
 }
 
 const fn is_direct(want: &Want) -> bool {

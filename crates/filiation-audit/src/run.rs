@@ -74,7 +74,7 @@ impl Run {
         check_folder(root, &case)?;
         let found = found(&case, folder, provider)?;
         let chat = !case.raw && found.iter().all(|f| f.file.chat);
-        let probes = probes(&case.asking(), &suites, &served, chat)?;
+        let probes = probes(&case.asking(), case.stopping(), &suites, &served, chat)?;
         let plan = Plan::of(&probes);
         for Found { file, pack } in &found {
             if let Some(pack) = pack {
@@ -138,7 +138,7 @@ impl Run {
             recordings.push(read.recording);
         }
         let served = served(&case, &logs)?;
-        let probes = probes(&case.asking(), &suites, &served, chat)?;
+        let probes = probes(&case.asking(), case.stopping(), &suites, &served, chat)?;
         let plan = Plan::of(&probes);
         if disk::read(&root.join("plan.jsonl"))? != plan.as_bytes() {
             return Err(AuditError::OtherPlan {
@@ -191,15 +191,23 @@ impl Run {
         }
         let provider = &WithPacks(provider);
         let store = |folder: &PathBuf| Store::new(folder.clone(), provider.engine());
-        Collector {
+        let store = self.answers.as_ref().map(store);
+        let collector = Collector {
             plan: &self.plan,
             parties: &self.parties,
             seats: &seats,
             provider,
             progress,
-            answers: self.answers.as_ref().map(store).as_ref(),
+            answers: store.as_ref(),
+        };
+        collector.collect(&mut transcripts)?;
+        for bought in collector.buy(&self.probes, &mut transcripts)? {
+            let folder = self.root.join("streams");
+            disk::make_folder(&folder)?;
+            let path = folder.join(format!("{}.json", bought.probe()));
+            disk::put(&path, &canonical::to_pretty(&bought))?;
         }
-        .collect(&mut transcripts)
+        Ok(())
     }
 
     /// The run directory.

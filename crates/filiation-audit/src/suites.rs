@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, Probe};
 use filiation_probes::served::MOST_BYTES;
-use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, ServedLog, Suite, standard};
+use filiation_probes::{
+    NAMES, ProbeError, ProbeOptions, PromptForm, ServedLog, Stopping, Suite, standard,
+};
 use filiation_report::{NotRun, SuiteFacts};
 
 use crate::case::Entry;
@@ -94,6 +96,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The probes asked for, planned.
 pub(crate) fn probes(
     asking: &Asking,
+    stopping: Option<Stopping>,
     suites: &[SuiteFile],
     served: &[ServedLog],
     chat: bool,
@@ -109,6 +112,7 @@ pub(crate) fn probes(
         temperature: asking.temperature,
         seed: asking.seed,
         served: served.to_vec(),
+        stopping,
         ..ProbeOptions::default()
     };
     let suites = parsed(asking, suites).map_err(AuditError::Plan)?;

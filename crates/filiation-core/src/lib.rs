@@ -31,7 +31,7 @@ pub use method::{MethodId, MethodIdError};
 pub use model::{Model, ModelError};
 pub use observations::Observations;
 pub use party::{ModelIdentity, Party, Role};
-pub use probe::{Abstention, Probe, Reason};
+pub use probe::{Abstention, Probe, Reason, Stop, Stream, Watch};
 pub use proposition::Proposition;
 pub use request::{Message, Prompt, Request, RequestId, Sampling, Want, Whose};
 pub use statistic::{Axis, Basis, CandidateScore, Exact, Interval, Power, Statistic};

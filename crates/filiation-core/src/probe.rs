@@ -3,7 +3,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MethodId, Observations, Request, Statistic};
+use crate::{MethodId, Observations, Request, RequestId, Statistic};
 
 /// Why a probe says nothing. It never scores zero instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,9 +57,51 @@ pub trait Probe: Send + Sync {
     /// What is asked, the same of every party of a role. Fixed before anything is collected.
     fn plan(&self) -> &[Request];
 
+    /// What may be bought piece by piece, and stopped. `None` for a fixed budget: a score that means
+    /// something only beside those of other models must be computed at the budget that they were.
+    fn stream(&self) -> Option<&dyn Stream> {
+        None
+    }
+
     /// The statistic of what was seen. Pure: the same observations give the same bytes.
     ///
     /// # Errors
     /// An [`Abstention`] where the observations do not carry the statistic.
     fn measure(&self, seen: &Observations<'_>) -> Result<Statistic, Abstention>;
+}
+
+/// A probe whose evidence is valid whenever one stops: units are bought in an order that was fixed
+/// before any of them was, until there is enough evidence, or no hope of it.
+pub trait Stream {
+    /// The requests of each unit that are put to teachers.
+    fn units(&self) -> &[Vec<RequestId>];
+
+    /// The units in the order in which they are bought: a permutation, from what was asked of
+    /// others than teachers alone.
+    fn order(&self, seen: &Observations<'_>) -> Vec<usize>;
+
+    /// Where the evidence stands, of the units that were bought.
+    fn watch(&self, seen: &Observations<'_>) -> Watch;
+}
+
+/// Where a [`Stream`] stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Units that could be used.
+    pub units: u32,
+    /// log10 of the e-value against "no candidate leads", all candidates counted.
+    pub log10_e: f64,
+    /// Whether to stop, and why.
+    pub stop: Option<Stop>,
+}
+
+/// Why a stream stops before its budget is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stop {
+    /// The evidence asked for is there.
+    Evidence,
+    /// No candidate leads by as much as would be of interest.
+    Futility,
 }

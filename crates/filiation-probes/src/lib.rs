@@ -19,7 +19,7 @@ pub mod suite;
 
 pub use error::{LineProblem, PackProblem, ProbeError};
 pub use lineage::relate::relate;
-pub use options::{ProbeOptions, PromptForm};
+pub use options::{ProbeOptions, PromptForm, Stopping};
 pub use registry::{NAMES, standard};
 pub use served::{Served, ServedLog};
 pub use suite::{Item, Suite};

@@ -44,6 +44,17 @@ pub struct ProbeOptions {
     pub seed: u64,
     /// What candidate teachers served, one log a teacher.
     pub served: Vec<ServedLog>,
+    /// When a probe that may stop does; none buys the whole budget.
+    pub stopping: Option<Stopping>,
+}
+
+/// When a probe stops buying completions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stopping {
+    /// At this e-value, above 1.
+    pub at_e: f64,
+    /// When every candidate's lead is below this, in the probe's unit: the smallest of interest.
+    pub below: Option<f64>,
 }
 
 impl Default for ProbeOptions {
@@ -58,6 +69,7 @@ impl Default for ProbeOptions {
             level: 0.95,
             seed: 0,
             served: Vec::new(),
+            stopping: None,
         }
     }
 }
@@ -104,6 +116,21 @@ impl ProbeOptions {
                 "level",
                 self.level,
                 inner(self.level),
+                "above 0 and below 1",
+            ),
+            (
+                "stop_at_e",
+                self.stopping.map_or(f64::INFINITY, |s| s.at_e),
+                self.stopping
+                    .is_none_or(|s| s.at_e > 1.0 && s.at_e.is_finite()),
+                "a number above 1",
+            ),
+            (
+                "stop_below",
+                self.stopping.and_then(|s| s.below).unwrap_or(0.0),
+                self.stopping
+                    .and_then(|s| s.below)
+                    .is_none_or(|below| inner(below)),
                 "above 0 and below 1",
             ),
         ];

@@ -31,6 +31,7 @@ pub mod tails;
 mod two_sample;
 mod uniformity;
 
+pub use anytime::{Betting, Wealth};
 pub use bootstrap::{Bootstrap, Clusters, Estimate};
 pub use choices::uniform_sum_at_least;
 pub use error::StatsError;

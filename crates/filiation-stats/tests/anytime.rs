@@ -45,7 +45,7 @@ fn reached(seed: u64, path: impl Fn(&mut ChaCha8Rng) -> Wealth) -> f64 {
 }
 
 fn bet_all(steps: u32, mut x: impl FnMut() -> f64) -> Wealth {
-    let mut gambler = Betting::new(0.0).expect("no tolerance");
+    let mut gambler = Betting::planned(0.0, 0.3).expect("in the domain");
     for _ in 0..steps {
         gambler.bet(x()).expect("in [-1, 1]");
     }
@@ -123,7 +123,7 @@ fn a_lead_is_found_within_what_is_planned_for() {
         needed(301, || {
             seed += 1;
             let mut rng = rng(seed);
-            let mut gambler = Betting::new(0.0).expect("no tolerance");
+            let mut gambler = Betting::planned(0.0, 0.3).expect("in the domain");
             Box::new(move || {
                 gambler
                     .bet(paired(&mut rng, effect, 0.3))

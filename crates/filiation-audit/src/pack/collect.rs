@@ -135,7 +135,7 @@ impl Collection {
             };
             chat &= template;
         }
-        let plan = Plan::of(&suites::probes(&asking, &suites, &[], chat)?);
+        let plan = Plan::of(&suites::probes(&asking, None, &suites, &[], chat)?);
         let facts = Facts {
             asking,
             chat,

@@ -97,7 +97,7 @@ pub(crate) fn require_recorded(
     chat: bool,
     suites: &[SuiteFile],
 ) -> Result<(), AuditError> {
-    let asked = plan.direct(party.role, &party.name);
+    let asked = plan.every(party.role, &party.name);
     let lacks = |request: &&Request| pack.log.get(&request.key()).is_none();
     let lacking: Vec<&Request> = asked.iter().filter(lacks).collect();
     let Some(first) = lacking.first() else {

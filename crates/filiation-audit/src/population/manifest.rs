@@ -165,6 +165,8 @@ impl Manifest {
             raw: self.raw,
             limit: self.limit,
             seed: self.seed,
+            stop_at_e: None,
+            stop_below: None,
             prior: None,
             found_by: FoundBy::default(),
             suspect,

@@ -79,6 +79,8 @@ pub(crate) struct Aviary {
     pub(crate) asked: Arc<AtomicUsize>,
     pub(crate) opened: RefCell<Vec<String>>,
     pub(crate) refuse: Cell<Option<&'static str>>,
+    /// Who fails when it is opened for the so-many-th time, counted from when this was set.
+    pub(crate) fail_at: Cell<Option<(&'static str, u32)>>,
     pub(crate) other: Rc<Cell<bool>>,
     /// Names the engine in answers too, so that two engines can be told apart.
     pub(crate) engine: Cell<&'static str>,
@@ -108,6 +110,12 @@ impl Provider for Aviary {
     fn model(&self, seat: &Seat<'_>) -> Result<Box<dyn Model>, BoxError> {
         if self.refuse.get() == Some(seat.name) {
             return Err("the bird has flown".into());
+        }
+        if let Some((name, times)) = self.fail_at.get().filter(|(name, _)| *name == seat.name) {
+            if times <= 1 {
+                return Err("the bird has flown".into());
+            }
+            self.fail_at.set(Some((name, times - 1)));
         }
         assert_eq!(
             self.open.fetch_add(1, Ordering::SeqCst),

@@ -4,3 +4,4 @@ mod birds;
 mod packs;
 mod run;
 mod sharing;
+mod streams;

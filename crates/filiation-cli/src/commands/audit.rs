@@ -43,6 +43,13 @@ pub(crate) struct Audit {
     answers: Option<PathBuf>,
     #[command(flatten)]
     computed: Computed,
+    /// Probes whose evidence may be watched stop buying completions at this e-value, such as 1000.
+    /// Without it they buy their whole budget, as probes that need a population always do.
+    #[arg(long, value_name = "E")]
+    stop_at_e: Option<f64>,
+    /// They stop too when every lead is shown to be below this, in the probe's unit.
+    #[arg(long, value_name = "SCORE")]
+    stop_below: Option<f64>,
     /// `named-in-advance` or `batch:m`.
     #[arg(long)]
     found_by: Option<FoundBy>,
@@ -92,6 +99,8 @@ impl Audit {
         self.asked.put_into(&mut asking);
         case.suites = self.asked.suites(case.suites, is_file)?;
         case.ask(asking);
+        case.stop_at_e = self.stop_at_e.or(case.stop_at_e);
+        case.stop_below = self.stop_below.or(case.stop_below);
         case.prior = self.prior.or(case.prior);
         case.found_by = self.found_by.unwrap_or(case.found_by);
         Ok((case, folder))
@@ -123,6 +132,8 @@ impl Audit {
             raw: false,
             limit: None,
             seed: 0,
+            stop_at_e: None,
+            stop_below: None,
             prior: None,
             found_by: FoundBy::default(),
             suspect,

@@ -10,16 +10,21 @@
 //! candidate's text likelier than another's. Then the mean differences have expectation 0, and
 //! every score is 0 or below up to noise.
 
+use std::fmt::Display;
+
 use filiation_core::{
     Abstention, Answer, MethodId, Observations, Party, Probe, Request, RequestId, Role, ScoredText,
-    Statistic, Want, Whose,
+    Statistic, Stream, Want, Whose,
 };
 use filiation_stats::Bootstrap;
 
 use crate::contrast::Measured;
 use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
+mod stream;
 mod uplift;
+
+use stream::Buying;
 
 /// Nats per byte to which one prompt's difference is held.
 const CLIP: f64 = 1.0;
@@ -36,6 +41,8 @@ pub struct TluDid {
     /// Scoring request ids: one list a prompt, one entry a sample.
     scoring: Vec<Vec<RequestId>>,
     bootstrap: Bootstrap,
+    /// Where completions are bought until there is enough evidence.
+    buying: Option<Buying>,
 }
 
 impl TluDid {
@@ -54,6 +61,9 @@ impl TluDid {
         }
         let mut plan = Vec::new();
         let mut scoring = Vec::new();
+        let buying = options
+            .stopping
+            .map(|rule| Buying::plan(rule, &chosen.items, options, &mut plan));
         for item in &chosen.items {
             let mut of_prompt = Vec::new();
             for sample in 0..options.samples {
@@ -85,28 +95,35 @@ impl TluDid {
             plan,
             scoring,
             bootstrap: options.bootstrap(),
+            buying,
         })
     }
 }
 
 fn method(options: &ProbeOptions, suites: &str) -> MethodId {
-    MethodId::new(
-        "tlu-did",
-        1,
-        &[
-            ("clip", &CLIP),
-            ("draws", &options.draws),
-            ("form", &options.form.as_str()),
-            ("least_bytes", &LEAST_BYTES),
-            ("level", &options.level),
-            ("max_tokens", &options.max_tokens),
-            ("samples", &options.samples),
-            ("seed", &options.seed),
-            ("suites", &suites),
-            ("temperature", &options.temperature),
-            ("top_p", &options.top_p),
-        ],
-    )
+    let form = options.form.as_str();
+    let mut parameters: Vec<(&str, &dyn Display)> = vec![
+        ("clip", &CLIP),
+        ("draws", &options.draws),
+        ("form", &form),
+        ("least_bytes", &LEAST_BYTES),
+        ("level", &options.level),
+        ("max_tokens", &options.max_tokens),
+        ("samples", &options.samples),
+        ("seed", &options.seed),
+        ("suites", &suites),
+        ("temperature", &options.temperature),
+        ("top_p", &options.top_p),
+    ];
+    // A score at a budget that stopped by itself is no score of the fixed one.
+    if let Some(rule) = &options.stopping {
+        parameters.push(("stop_at_e", &rule.at_e));
+    }
+    let below = options.stopping.and_then(|rule| rule.below);
+    if let Some(below) = &below {
+        parameters.push(("stop_below", below));
+    }
+    MethodId::new("tlu-did", 1, &parameters)
 }
 
 impl Probe for TluDid {
@@ -119,14 +136,23 @@ impl Probe for TluDid {
     }
 
     fn measure(&self, seen: &Observations<'_>) -> Result<Statistic, Abstention> {
-        uplift::table(self, seen)?.statistic(&Measured {
+        let table = uplift::table(self, seen)?;
+        let mut statistic = table.statistic(&Measured {
             method: &self.id,
             unit: "nats per byte",
             counted: "prompt",
             what: "uplift",
             clip: CLIP,
             bootstrap: self.bootstrap,
-        })
+        })?;
+        if let Some(buying) = &self.buying {
+            buying.tell(self, seen, &mut statistic);
+        }
+        Ok(statistic)
+    }
+
+    fn stream(&self) -> Option<&dyn Stream> {
+        self.buying.as_ref().map(|_| self as &dyn Stream)
     }
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def betting(tolerance, values):
+def planned_betting(tolerance, values):
     total = squares = wealth = best = 0.0
     for n, x in enumerate(values):
         gain = x - tolerance
@@ -72,7 +72,7 @@ def upper(values, alpha):
 
 
 VALUES = [0.3, -0.2, 0.5, 0.1, -0.4, 0.7, -0.6, -0.5]
-print("betting", *betting(0.05, VALUES[:6]))
+print("planned betting", *planned_betting(0.05, VALUES[:6]))
 print("ranks", ranks(9, [10, 7, 4.5, 9, 10]))
 print("rates", rates([1, 0, 1, 1, 1, 0], [0.1, 0.5, 0.02, 0.3, 0.9, 0.2]))
 print("categorical", categorical([[0.5, 0.3, 0.2], [0.9, 0.1]], 0.01, [2, 1, 2, 1, 0, 1, 2]))

@@ -11,6 +11,16 @@ const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
 /// All uplifts over the base, over the prompts that every model scored; or why they cannot be
 /// compared.
 pub(super) fn table(probe: &TluDid, seen: &Observations<'_>) -> Result<Table, Abstention> {
+    let (table, _) = read(probe, seen)?;
+    table.require(LEAST_PROMPTS, "prompt")?;
+    Ok(table)
+}
+
+/// As [`table`], however few there are, and which prompts they are.
+pub(super) fn read(
+    probe: &TluDid,
+    seen: &Observations<'_>,
+) -> Result<(Table, Vec<usize>), Abstention> {
     let seats = Seats::of(seen, "uplift is over a base")?;
     let reader = Reader {
         probe,
@@ -44,8 +54,7 @@ pub(super) fn table(probe: &TluDid, seen: &Observations<'_>) -> Result<Table, Ab
         controls: controls.iter().map(|(p, u)| row(p, u)).collect(),
         left_out: of_suspect.len() - common.len(),
     };
-    table.require(LEAST_PROMPTS, "prompt")?;
-    Ok(table)
+    Ok((table, common))
 }
 
 /// What one prompt gave.
