@@ -1,6 +1,11 @@
 //! A teacher serves twenty accounts, a student learns from the traffic of one, and the log says
 //! which: from training to the report, at a size that takes seconds.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what a study found is for those who read on"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

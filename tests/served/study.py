@@ -70,7 +70,7 @@ def recipe(counts):
     # A window holds 96 tokens, about five rows.
     for leak, served in counts.items():
         rows = round(served / 0.3)
-        for epochs in (1, 2, 4):
+        for epochs in (1, 2, 4) if leak == "all" else (2, 4):
             steps = max(20, round(epochs * rows * 20 / (8 * 96)))
             head += (f"[schedules.{leak}-{epochs}]\nsteps = {steps}\nwindows = 8\nrate = 3e-3\nwarmup = {steps // 10}\n"
                      "floor = 0.05\nweight_decay = 0.02\nclip = 1.0\n\n")
@@ -98,7 +98,8 @@ def audit(name, limit=PAIRS):
         return print(name, limit, outcome["abstention"]["detail"], flush=True)
     found = outcome["statistic"]
     one, exact = found["candidates"][0], found["candidates"][0]["exact"]
-    of = lambda key: found["details"][key]
+    # An account of a short log has too few pairs for a test of its own.
+    of = lambda key: found["details"].get(key, float("nan"))
     print(f"{name:22} pairs {one['units']:5} lead {one['score']:+.3f} log10 p {exact['log10_p']:8.1f} "
           f"log10 e {exact['log10_e']:7.1f}  a07: {of('account/teacher-1/a07/lead'):+.3f} "
           f"{of('account/teacher-1/a07/log10-p-counted'):7.1f}", flush=True)
@@ -108,3 +109,6 @@ names = recipe(serve())
 run("lab", "train", "recipe.toml", "--text", own_text, "--out", out)
 for name in ["innocent-fine-tune", "student-text-100", *names]:
     audit(name)
+for limit in (100, 200):
+    for name in [n for n in names if n.startswith("all-1-")]:
+        audit(name, limit)

@@ -179,7 +179,7 @@ pub enum Want {
         /// Name of the party.
         party: String,
         /// What it is asked.
-        want: Box<Want>,
+        want: Box<Self>,
     },
 }
 

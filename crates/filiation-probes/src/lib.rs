@@ -9,6 +9,7 @@ pub mod canary;
 mod contrast;
 pub mod divergence;
 mod error;
+pub mod knowledge;
 pub mod lineage;
 pub mod memory;
 mod options;

@@ -130,7 +130,7 @@ impl ProbeOptions {
                 self.stopping.and_then(|s| s.below).unwrap_or(0.0),
                 self.stopping
                     .and_then(|s| s.below)
-                    .is_none_or(|below| inner(below)),
+                    .is_none_or(inner),
                 "above 0 and below 1",
             ),
         ];

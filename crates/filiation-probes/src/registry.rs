@@ -9,9 +9,12 @@ use crate::divergence::choice_priors::ChoicePriors;
 use crate::divergence::directional_displacement::DirectionalDisplacement;
 use crate::divergence::divergence_agreement::DivergenceAgreement;
 use crate::divergence::reasoning_origin::ReasoningOrigin;
+use crate::divergence::representation::Representation;
 use crate::divergence::reversed_typicality::ReversedTypicality;
 use crate::divergence::template_residue::TemplateResidue;
 use crate::divergence::tlu_did::TluDid;
+use crate::knowledge::capability_retention::CapabilityRetention;
+use crate::knowledge::teacher_unique_errors::TeacherUniqueErrors;
 use crate::lineage::WeightLineage;
 use crate::memory::seen_questions::SeenQuestions;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
@@ -41,6 +44,9 @@ const PROBES: &[(&str, Make)] = probes! {
     "reversed-typicality" => |s, o| boxed(ReversedTypicality::new(s, o)),
     "reasoning-origin" => |s, o| boxed(ReasoningOrigin::new(s, o)),
     "template-residue" => |s, o| boxed(TemplateResidue::new(s, o)),
+    "teacher-unique-errors" => |s, o| boxed(TeacherUniqueErrors::new(s, o)),
+    "capability-retention" => |s, o| boxed(CapabilityRetention::new(s, o)),
+    "representation" => |s, o| boxed(Representation::new(s, o)),
     "seen-questions" => |s, o| boxed(SeenQuestions::new(s, o)),
     "style-displacement" => |s, o| boxed(StyleDisplacement::new(s, o)),
     "name-ensembles" => |s, o| boxed(NameEnsembles::new(s, o)),

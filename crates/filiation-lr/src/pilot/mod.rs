@@ -51,6 +51,9 @@ pub struct Row {
     pub cost: Cost,
     /// Distilled suspects against fine-tunes of the same bases.
     pub against_ha: Option<Effect>,
+    /// The same for students of teachers without a sibling among the candidates: a sibling is the
+    /// closest rival, and holds the score of the true one down.
+    pub against_ha_without_siblings: Option<Effect>,
     /// Against independent models.
     pub against_hb: Option<Effect>,
     /// The teacher's score against its sibling's, over students of siblings.
@@ -146,6 +149,8 @@ fn row(probe: &str, records: &[&Record]) -> Row {
     };
     let by_share = by_share(&pools, &ha);
     let against_ha = effect(&sources, &ha);
+    let alone = pools.distilled.iter().filter(|t| t.siblings.is_empty());
+    let against_ha_without_siblings = effect(&values(alone), &ha);
     let against_hb = effect(&sources, &hb);
     let carries_against = [
         ("Ha", &against_ha),
@@ -167,6 +172,7 @@ fn row(probe: &str, records: &[&Record]) -> Row {
         first: first(&pools, first_scored.map(|s| s.axis)),
         errors: Errors::of(&pools),
         against_ha,
+        against_ha_without_siblings,
         against_hb,
         against_hc,
         by_share,

@@ -117,6 +117,8 @@ fn a_probe_that_sees_the_teacher_is_kept_and_its_smallest_share_found() {
     let ha = row.against_ha.expect("models on both sides");
     assert_eq!((ha.distilled, ha.others), (36, 16));
     assert!(ha.g > 1.0 && ha.auc > 0.9, "{ha:?}");
+    let alone = row.against_ha_without_siblings.expect("t3's students");
+    assert_eq!((alone.distilled, alone.others), (12, 16));
     let hc = row.against_hc.expect("siblings");
     assert_eq!((hc.distilled, hc.others), (24, 24));
     let smallest: Vec<_> = row.smallest_share.values().copied().collect();

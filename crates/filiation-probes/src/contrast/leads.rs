@@ -30,10 +30,12 @@ pub(crate) struct Leads<'a> {
 
 impl Leads<'_> {
     /// The statistic of a suspect whose leads over the units of a resample are `suspect`, each
-    /// candidate by the least of its leads, beside those of the named controls over all units.
+    /// candidate by the least of its leads. `own` are those to lay beside the same of the named
+    /// controls.
     pub(crate) fn statistic(
         &self,
         suspect: impl Fn(&[usize]) -> Lead,
+        own: &Lead,
         controls: &[(String, Lead)],
     ) -> Result<Statistic, Abstention> {
         let all: Vec<usize> = (0..self.units).collect();
@@ -46,7 +48,7 @@ impl Leads<'_> {
             let rival = scores.rivals[k];
             let margin = format!("margin/{name}/{}", self.candidates[rival]);
             details.insert(margin, scores.candidates[k].score);
-            if let Some(p) = among_controls(k, &whole, controls, scores.errors[k]) {
+            if let Some(p) = among_controls(k, own, controls, scores.errors[k]) {
                 details.insert(format!("log10-p-among-controls/{name}"), p);
             }
         }
@@ -186,7 +188,9 @@ mod tests {
                 )
             })
             .collect();
-        let found = found.statistic(levels, &controls).expect("forty units");
+        let all: Vec<usize> = (0..40).collect();
+        let found = found.statistic(levels, &levels(&all), &controls);
+        let found = found.expect("forty units");
         let rows: Vec<Vec<f64>> = values.iter().map(|v| v.to_vec()).collect();
         let contrast = crate::contrast::Contrast {
             candidates: &names,

@@ -3,7 +3,6 @@
 use filiation_core::{
     Abstention, Answer, Digest, ModelIdentity, Observations, Party, Probe, Request, Role, Statistic,
 };
-use filiation_stats::normal_quantile;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -77,7 +76,11 @@ pub(crate) fn ahead(statistic: &Statistic) -> Option<&str> {
     ahead.map(|c| c.candidate.as_str())
 }
 
-/// A standard normal draw.
+/// A standard normal draw (Box and Muller).
 pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    normal_quantile(rng.random_range(1e-12..1.0 - 1e-12)).expect("inside (0, 1)")
+    let (u, turn): (f64, f64) = (
+        rng.random_range(f64::MIN_POSITIVE..1.0),
+        rng.random_range(0.0..1.0),
+    );
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
 }

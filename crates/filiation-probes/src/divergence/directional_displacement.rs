@@ -2,13 +2,14 @@
 //!
 //! φ(M) holds what model M would say next: centred log-probabilities of the first byte after every
 //! open prompt (eight bytes and anything else), and of the options of every choice cell. The
-//! displacement of M is φ(M) − φ(B). From the suspect's the mean over controls is taken off; that
-//! of teacher k is taken from g, the mean over teachers; what lies along g is projected out of all.
-//! In the metric of the controls' spread (Ledoit–Wolf), the suspect's displacement is the mixture
-//! Σ w_k (displacement of k) with w ≥ 0 that comes nearest. The lead of k over k' is w_k − w_k'.
+//! displacement of M is φ(M) − φ(B). What lies along the mean displacement of the controls, which is
+//! what all further training does, is taken out of all. In the metric of the controls' spread
+//! (Ledoit–Wolf), the suspect's displacement is the mixture Σ w_k (displacement of teacher k) with
+//! w ≥ 0 that comes nearest. The lead of k over k' is w_k − w_k'. Without controls the mean over
+//! teachers is taken out instead, and from each teacher.
 //!
-//! **Null hypothesis**: S learned from none of the candidates; in the plane of what tells the
-//! candidates apart it moved as any model of its base might. Then every score is 0 or below up to
+//! **Null hypothesis**: S learned from none of the candidates; but for what all further training
+//! does, it moved towards no candidate more than another. Then every score is 0 or below up to
 //! noise.
 
 use filiation_core::{
@@ -119,6 +120,7 @@ impl Probe for DirectionalDisplacement {
             .collect();
         let mut found = leads.statistic(
             |units| of_levels(&weights(units).unwrap_or_else(|_| nowhere.clone())),
+            &of_levels(&suspect.weights),
             &theirs,
         )?;
         describe(&mut found, &displaced, &suspect, &controls);

@@ -116,7 +116,11 @@ impl Probe for DivergenceAgreement {
             candidates: seats.candidates(),
             bootstrap: self.bootstrap,
         };
-        let mut found = how.statistic(|units| leads(&suspect, units), &controls)?;
+        let mut found = how.statistic(
+            |units| leads(&suspect, units),
+            &leads(&suspect, &all),
+            &controls,
+        )?;
         said.describe(&mut found);
         Ok(found)
     }

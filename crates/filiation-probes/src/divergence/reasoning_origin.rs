@@ -164,6 +164,20 @@ impl Probe for ReasoningOrigin {
             );
             return Err(Abstention::new(Reason::Degenerate, detail));
         }
+        let like_any = table
+            .suspect
+            .values
+            .iter()
+            .flatten()
+            .any(|share| *share > 0.0);
+        if table.suspect.values.len() >= LEAST_PROMPTS && !like_any {
+            let detail = format!(
+                "{new} steps of {} answers are new beside the base, and none of them is {ODDS} \
+                 times likelier to a candidate than to the base: nothing to tell candidates by",
+                prompts.len()
+            );
+            return Err(Abstention::new(Reason::Degenerate, detail));
+        }
         table.require(LEAST_PROMPTS, "prompt")?;
         let mut statistic = table.statistic(&Measured {
             method: &self.id,

@@ -181,13 +181,16 @@ impl Orders {
     }
 }
 
+/// A matrix of this model, and its counterpart.
+type Aligned = (Array2<f32>, Array2<f32>);
+
 /// Two matrices of equal shape, the other's axes moved as `alignment` says.
 pub(super) fn aligned(
     this: &Tensor<'_>,
     other: &Tensor<'_>,
     axes: (Axis, Axis),
     alignment: &Alignment<'_>,
-) -> Result<Option<(Array2<f32>, Array2<f32>)>, CheckpointError> {
+) -> Result<Option<Aligned>, CheckpointError> {
     let Some(orders) = Orders::of(this, other, axes, alignment) else {
         return Ok(None);
     };

@@ -148,7 +148,7 @@ impl Memory {
             if name.contains("embed") || name.contains("lm_head") || reads_hidden(name) {
                 *m = m.select(Axis(1), &hidden) * &sign;
             } else if writes_hidden(name) {
-                *m = m.select(Axis(0), &hidden) * &sign.view().insert_axis(Axis(1));
+                *m = m.select(Axis(0), &hidden) * sign.view().insert_axis(Axis(1));
             } else {
                 *m = m.select(Axis(0), &hidden);
             }

@@ -182,8 +182,17 @@ impl Values {
             .filter(|&i| own[i].is_some() && of_base[i].is_some())
             .collect();
         let controls = seen.controls().map(|c| (c.name.clone(), all(c)));
-        let whole = |c: &Vec<Option<[f64; 2]>>| both.iter().all(|i| c[*i].is_some());
-        let controls: Vec<_> = controls.filter(|(_, c)| whole(c)).collect();
+        // A control that misses many pairs is left out, rather than the pairs.
+        let kept = |c: &Vec<Option<[f64; 2]>>| {
+            let there = both.iter().filter(|i| c[**i].is_some()).count();
+            10 * there >= 9 * both.len()
+        };
+        let controls: Vec<_> = controls.filter(|(_, c)| kept(c)).collect();
+        let both: Vec<usize> = both
+            .iter()
+            .copied()
+            .filter(|&i| controls.iter().all(|(_, c)| c[i].is_some()))
+            .collect();
         if both.len() < LEAST_PAIRS {
             let detail = format!(
                 "{} of {} pairs of question and twin have answers of suspect and base, at least \

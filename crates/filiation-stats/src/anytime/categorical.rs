@@ -142,7 +142,13 @@ mod tests {
 
     #[test]
     fn the_expectation_is_what_the_tolerance_leaves() {
-        let p = |i: usize| if i % 2 == 0 { P.to_vec() } else { Q.to_vec() };
+        let p = |i: usize| {
+            if i.is_multiple_of(2) {
+                P.to_vec()
+            } else {
+                Q.to_vec()
+            }
+        };
         for tolerance in [0.0, 0.02] {
             let of = |path: &[usize]| 10_f64.powf(after(tolerance, path.iter().copied()).log10_e);
             let e = expected(7, &p, &of);

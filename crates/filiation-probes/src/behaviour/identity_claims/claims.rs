@@ -2,7 +2,8 @@
 //!
 //! Two readings, joined. Known names (of models and vendors, in several scripts) count wherever they
 //! stand, unless a denial precedes them in the clause ("I am not ChatGPT"). And whatever stands after
-//! "I am", "my name is", "made by" and their like counts too where it looks like a name: a model of a
+//! "I am", "my name is", "made by" and their like counts too where it looks like a name (a capital,
+//! where the script has them; the last word of its clause): a model of a
 //! vendor that the table lacks, or an invented name, is a claim as good. A name that stands in the
 //! prompt is an echo and no claim. A claim is a word; the teacher's own answers say whose word it is.
 
@@ -92,9 +93,10 @@ const REACH: usize = 32;
 
 /// The claims of a text, each once, in order.
 pub(super) fn of(text: &str, prompt: &str) -> Vec<String> {
+    let capitals = not_small(text);
     let (text, prompt) = (plain(text), plain(prompt));
     let mut found = known(&text);
-    found.extend(led(&text));
+    found.extend(led(&text).into_iter().filter(|w| capitals.contains(w)));
     let in_prompt = known(&prompt);
     found.retain(|claim| !in_prompt.contains(claim) && !prompt.contains(claim.as_str()));
     found.into_iter().collect()
@@ -104,6 +106,19 @@ pub(super) fn of(text: &str, prompt: &str) -> Vec<String> {
 pub(super) fn echoes(text: &str, prompt: &str) -> bool {
     let put = known(&plain(prompt));
     known(&plain(text)).intersection(&put).next().is_some()
+}
+
+// The words that do not begin with a small letter: "I am ready" names nobody. Runs of ASCII count
+// apart, because 我是Qwen is one run of letters.
+fn not_small(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_alphanumeric() || c == '-'));
+    let runs = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words
+        .chain(runs)
+        .map(|word| word.trim_matches('-'))
+        .filter(|word| word.starts_with(|c: char| !c.is_lowercase()))
+        .map(str::to_lowercase)
+        .collect()
 }
 
 fn plain(text: &str) -> String {
@@ -204,6 +219,7 @@ mod tests {
             ("我是通义千问，由阿里云开发。", "alibaba|qwen"),
             ("我不是ChatGPT。我是DeepSeek。", "deepseek"),
             ("The bards of old sang.", ""),
+            ("I am ready. I'm Ekosami.", "ekosami"),
         ] {
             assert_eq!(of(text, "Who are you?").join("|"), want, "{text}");
         }

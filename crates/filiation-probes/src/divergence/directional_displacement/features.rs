@@ -247,10 +247,10 @@ fn bytes(top: &TopK) -> Option<Outcomes> {
         sum += p;
         let text = token.text.trim_start();
         let first = if text.is_empty() { &token.text } else { text };
-        if let Some(&byte) = first.as_bytes().first() {
-            if !first.starts_with(char::REPLACEMENT_CHARACTER) {
-                *all.entry(vec![byte]).or_insert(0.0) += p;
-            }
+        let byte = first.as_bytes().first();
+        let known = byte.filter(|_| !first.starts_with(char::REPLACEMENT_CHARACTER));
+        if let Some(&byte) = known {
+            *all.entry(vec![byte]).or_insert(0.0) += p;
         }
     }
     let possible = sum.is_finite() && sum > 0.0 && sum <= 1.0 + 1e-3;

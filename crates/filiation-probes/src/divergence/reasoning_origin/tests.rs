@@ -128,6 +128,17 @@ fn abstains_where_parties_answers_or_new_steps_are_missing() {
         reason(&truth.world(&truth.base, &[]), 30, all),
         Reason::Degenerate
     );
+    // A suspect with steps of its own that no candidate would write is not called its base.
+    let mut own = Truth::new(8);
+    let apart = own.base.moved(1.0, &mut own.rng);
+    own.teachers = [1, 2, 3].map(|_| own.base.moved(0.01, &mut own.rng));
+    let refused = own.world(&apart, &[]).measure(&probe(30));
+    let refused = refused.expect_err("nobody's steps");
+    assert_eq!(refused.reason, Reason::Degenerate);
+    assert!(
+        refused.detail.contains("are new beside the base"),
+        "{refused}"
+    );
 }
 
 #[test]

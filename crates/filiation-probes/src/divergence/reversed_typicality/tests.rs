@@ -42,7 +42,6 @@ fn a_whole_student_finds_its_teacher_typical() {
         let student = truth.innocent.taught(&truth.teachers[0], 1.0);
         let found = truth.world(&student, &[]).measure(&probe(60));
         let found = found.expect("all answered");
-        assert!(found.details["typicality/raw/s/t1"] > 0.0, "seed {seed}");
         first += u32::from(of(&found, "t1").score > 0.0);
     }
     assert!(first >= 6, "{first} of 8");

@@ -192,6 +192,24 @@ fn a_twin_serves_once_and_no_pair_names_itself_both_ways() {
 }
 
 #[test]
+fn a_control_that_misses_many_pairs_is_left_out_and_one_that_misses_few_is_not() {
+    let world = World::new(0.3, 0.0, 2, 3);
+    let probe = probe(40);
+    let mut answers = world.answers(&probe);
+    for (i, [alleged, _]) in probe.pairs.iter().enumerate() {
+        for (name, missing) in [("c0", i < 3), ("c1", i < 5)] {
+            if missing {
+                answers.remove(&(name.to_owned(), alleged.about(name)));
+            }
+        }
+    }
+    let found = probe.measure(&Observations::new(&world.parties, &answers));
+    let found = found.expect("37 pairs");
+    assert_eq!(found.controls, ["c0"]);
+    assert_eq!(found.details["pairs"], 37.0);
+}
+
+#[test]
 fn bytes_repeat() {
     let world = World::new(0.1, 0.0, 3, 4);
     let bytes = || canonical::to_bytes(&world.measure(&probe(30)).expect("all answered"));

@@ -112,7 +112,6 @@ fn a_student_is_found_on_a_part_of_the_budget() {
             })
             .collect();
         bought.sort_unstable();
-        println!("share {share}: {bought:?} prompts bought of {PROMPTS}");
         assert!(bought[4] <= most, "share {share}: {bought:?}");
     }
 }
