@@ -271,14 +271,19 @@ fn held(probes: &[Box<dyn Probe>]) -> BTreeSet<RequestId> {
     if units.is_empty() {
         return BTreeSet::new();
     }
+    let of_teacher = |request: &&Request| request.to.contains(&Role::Teacher);
     let mut fixed = BTreeSet::new();
     for probe in probes {
         for request in probe.plan() {
             match &request.want {
                 Want::ScoreAnswers { of, .. } if probe.stream().is_none() => {
-                    fixed.extend(question(probes, of));
+                    let mut all = probes.iter().flat_map(|probe| probe.plan());
+                    let source = all.find(|source| source.id == *of);
+                    fixed.extend(source.filter(of_teacher).map(Request::key));
                 }
-                _ if !units.contains(&request.id) => fixed.extend([request.key()]),
+                _ if of_teacher(&request) && !units.contains(&request.id) => {
+                    fixed.insert(request.key());
+                }
                 _ => {}
             }
         }
@@ -286,11 +291,6 @@ fn held(probes: &[Box<dyn Probe>]) -> BTreeSet<RequestId> {
     let all = probes.iter().flat_map(|probe| probe.plan());
     let bought = all.filter(|r| units.contains(&r.id) && !fixed.contains(&r.key()));
     bought.map(|r| r.id.clone()).collect()
-}
-
-fn question(probes: &[Box<dyn Probe>], id: &RequestId) -> Option<Digest> {
-    let mut all = probes.iter().flat_map(|probe| probe.plan());
-    all.find(|request| request.id == *id).map(Request::key)
 }
 
 const fn is_direct(want: &Want) -> bool {
