@@ -138,6 +138,17 @@ pub enum LabError {
         /// Shape expected.
         expected: Vec<usize>,
     },
+    /// A base or teacher that has no backward pass here.
+    #[error("`{}`: adapters of a model with {what} cannot be trained", folder.display())]
+    Unsupported {
+        /// The model's folder.
+        folder: PathBuf,
+        /// What of it is not supported.
+        what: &'static str,
+    },
+    /// A published model could not be opened.
+    #[error(transparent)]
+    Checkpoint(#[from] filiation_checkpoint::CheckpointError),
     /// The weights could not be put into a file.
     #[error("weights: {0}")]
     Weights(#[from] safetensors::SafeTensorError),

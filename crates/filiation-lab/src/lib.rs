@@ -9,6 +9,7 @@
 //! cut into shards by its size alone, and sums have a fixed order. [`train_windows`] trains on given
 //! tokens and writes nothing: it is there to be timed.
 
+mod adapter;
 mod attention;
 mod backward;
 mod build;
@@ -32,6 +33,7 @@ mod text;
 mod tokenizer;
 mod trainer;
 
+pub use adapter::{Projection, Rank};
 pub use build::{Built, Progress, build};
 pub use error::LabError;
 pub use lineage::{Lineage, Parent, Tie};
