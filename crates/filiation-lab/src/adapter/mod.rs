@@ -2,12 +2,20 @@
 
 mod backward;
 mod base;
+mod build;
+mod folder;
 mod forward;
 mod head;
 mod learner;
 mod lora;
+mod material;
+mod merge;
+mod recipe;
 #[cfg(test)]
 mod tests;
 
 pub use base::Projection;
+pub use build::adapt;
 pub use lora::Rank;
+pub use merge::merge;
+pub use recipe::{AdapterEntry, AdapterRecipe, AdapterTeacher, Prompts};

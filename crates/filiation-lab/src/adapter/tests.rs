@@ -1,18 +1,22 @@
 //! Against PyTorch and PEFT: `tests/adapter_reference.py` says how.
 
+use std::fs;
 use std::path::PathBuf;
 
+use filiation_core::{Digest, Role};
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use super::base::{Base, Projection};
 use super::forward::Trace;
 use super::head::{Goal, Headed, score};
 use super::learner::{Pupil, Row};
 use super::lora::{Adapter, Rank};
+use crate::folder::tensors;
 use crate::product::{View, multiply};
 use crate::text::{Stream, stream};
 use crate::trainer::{Learner, descend};
-use crate::{LabError, Schedule};
+use crate::{LabError, Lineage, Schedule, Stored};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -260,4 +264,97 @@ fn a_row_of_a_teacher_that_is_the_pupil_leaves_no_gradient() {
     let mut slopes = vec![1.0; trace.hidden.len()];
     score(own, &Goal::Distribution(own), 1.0, &mut slopes);
     assert!(slopes.iter().all(|s| s.abs() < 1e-5), "{slopes:?}");
+}
+
+#[test]
+fn a_merged_folder_computes_what_base_and_adapter_do() {
+    for (name, stored, tolerance) in [
+        ("llama", Stored::F32, 1e-4),
+        ("gemma-3", Stored::F32, 1e-4),
+        ("llama", Stored::Bf16, 0.2),
+    ] {
+        let (base, out) = (open(name), TempDir::new().expect("folder"));
+        let adapter = adapter(&base);
+        let weights = tensors(&adapter.tensors, &adapter.values, Stored::F32).expect("weights");
+        let lineage = Lineage {
+            format: 1,
+            name: "adapter".into(),
+            role: Role::Suspect,
+            parents: Vec::new(),
+            seed: 1,
+            documents: 1,
+            loss: 1.0,
+            recipe: Digest::of(b""),
+            weights: Digest::of(&weights),
+        };
+        super::folder::write(out.path(), name, &rank(), &weights, &lineage).expect("writes");
+        let merged = out.path().join("merged");
+        let folder = base.checkpoint.root().to_owned();
+        super::merge(&folder, &out.path().join("adapter"), &merged, Some(stored)).expect("merges");
+        let merged = Base::open(&merged, 32).expect("opens");
+        let ids = &rows(false)[1].ids;
+        let hidden = |base: &Base, adapter: Option<&Adapter>| {
+            let mut trace = Trace::new(base, adapter, ids.len(), ids.len());
+            base.forward(adapter, ids, &[0..ids.len()], &mut trace);
+            trace.hidden
+        };
+        let (want, got) = (hidden(&base, Some(&adapter)), hidden(&merged, None));
+        let off = want
+            .iter()
+            .zip(&got)
+            .map(|(w, g)| (w - g).abs())
+            .fold(0.0, f32::max);
+        assert!(off < tolerance, "{name} {stored:?}: {off}");
+        let plain = hidden(&base, None);
+        let moved = want
+            .iter()
+            .zip(&plain)
+            .map(|(w, p)| (w - p).abs())
+            .fold(0.0, f32::max);
+        assert!(moved > 0.4, "the adapter changes nothing: {moved}");
+    }
+}
+
+#[test]
+fn an_adapter_of_another_kind_is_refused() {
+    let (base, out) = (open("llama"), TempDir::new().expect("folder"));
+    let adapter = adapter(&base);
+    let weights = tensors(&adapter.tensors, &adapter.values, Stored::F32).expect("weights");
+    let plain = serde_json::json!({ "peft_type": "LORA", "r": 3, "lora_alpha": 6 });
+    fs::write(out.path().join("adapter_model.safetensors"), weights).expect("writes");
+    let folder = base.checkpoint.root();
+    let merged = |change: serde_json::Value| {
+        let mut config = plain.clone();
+        let keys = change.as_object().expect("keys").clone();
+        config.as_object_mut().expect("keys").extend(keys);
+        fs::write(out.path().join("adapter_config.json"), config.to_string()).expect("writes");
+        super::merge(folder, out.path(), &out.path().join("merged"), None)
+            .map_err(|e| e.to_string())
+    };
+    merged(serde_json::json!({})).expect("merges");
+    for (change, message) in [
+        (
+            serde_json::json!({ "peft_type": "IA3" }),
+            "`IA3` of rank 3, expected `LORA`",
+        ),
+        (
+            serde_json::json!({ "use_dora": true }),
+            "`use_dora` is true, expected none",
+        ),
+        (
+            serde_json::json!({ "rank_pattern": { "q_proj": 2 } }),
+            "expected none",
+        ),
+    ] {
+        let error = merged(change).expect_err("refused");
+        assert!(error.contains(message), "{error}");
+    }
+    let gemma = open("gemma-3");
+    let error = super::merge(
+        gemma.checkpoint.root(),
+        out.path(),
+        &out.path().join("no"),
+        None,
+    );
+    assert!(error.is_err(), "merged into another model");
 }
