@@ -213,11 +213,6 @@ impl Base {
                 .unwrap_or_default(),
         }
     }
-
-    /// Digest of the files of weights.
-    pub(crate) fn weights(&self) -> Digest {
-        weights(&self.checkpoint)
-    }
 }
 
 /// Digest of the files of weights: that of the one file, or of the digests of all.
