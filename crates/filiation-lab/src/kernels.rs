@@ -257,9 +257,12 @@ impl Curve {
         cubic: 0.0,
     };
     /// GELU by its tanh approximation: ½(1 + tanh z) is σ(2z), z = √(2/π)·(x + 0.044715·x³).
-    pub(crate) const GELU_TANH: Self = Self {
-        linear: 1.595_769_1,
-        cubic: 1.595_769_1 * 0.044_715,
+    pub(crate) const GELU_TANH: Self = {
+        use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
+        Self {
+            linear: (FRAC_2_SQRT_PI * SQRT_2) as f32,
+            cubic: (FRAC_2_SQRT_PI * SQRT_2 * 0.044_715) as f32,
+        }
     };
 
     /// What σ is taken of.

@@ -241,11 +241,11 @@ fn angles(rope: &Rope, tokens: usize) -> Vec<f32> {
 
 /// The activation, or what of the configuration has no backward pass here.
 fn supported(config: &ModelConfig) -> Result<Curve, &'static str> {
-    let rotated = |dims: usize| dims == config.head_dim;
-    let ropes = config.layers.iter().map(|layer| layer.rope.as_ref());
-    let whole = ropes
-        .map(|rope| rope.is_some_and(|r| rotated(r.dims)))
-        .all(|whole| whole);
+    let mut layers = config.layers.iter();
+    let whole = layers.all(|layer| {
+        let rope = layer.rope.as_ref();
+        rope.is_some_and(|rope| rope.dims == config.head_dim)
+    });
     for (holds, what) in [
         (config.norm.kind != NormKind::Layer, "layer normalisation"),
         (

@@ -89,6 +89,14 @@ fn rows(guided: bool) -> Vec<Row> {
         .collect()
 }
 
+/// The final hidden rows of one sequence.
+fn hidden(base: &Base, adapter: Option<&Adapter>, ids: &[u32]) -> Vec<f32> {
+    let (rows, span) = (ids.len(), 0..ids.len());
+    let mut trace = Trace::new(base, adapter, rows, rows);
+    base.forward(adapter, ids, std::slice::from_ref(&span), &mut trace);
+    trace.hidden
+}
+
 #[test]
 fn gradients_are_those_of_peft() {
     for case in reference() {
@@ -152,11 +160,9 @@ fn adapted_logits_are_those_of_peft() {
         let adapter = adapter(&base);
         let (d, ids) = (base.config().width, base.config().vocabulary);
         for (row, want) in rows(false).iter().zip(&case.last_logits) {
-            let n = row.ids.len();
-            let mut trace = Trace::new(&base, Some(&adapter), n, n);
-            base.forward(Some(&adapter), &row.ids, &[0..n], &mut trace);
+            let hidden = hidden(&base, Some(&adapter), &row.ids);
             let mut logits = vec![0.0; ids];
-            let (last, head) = (&trace.hidden[(n - 1) * d..n * d], base.head());
+            let (last, head) = (&hidden[hidden.len() - d..], base.head());
             let (last, head) = (View::rows(last, d), View::columns(head, d));
             multiply([1, ids, d], (&mut logits, ids), last, head, false);
             for (got, want) in logits.iter().zip(want) {
@@ -210,11 +216,7 @@ fn an_untrained_adapter_changes_nothing() {
     let base = open("llama");
     let adapter = Adapter::new(base.config(), &rank(), 1);
     let row = &rows(false)[1].ids;
-    let [with, without] = [Some(&adapter), None].map(|adapter| {
-        let mut trace = Trace::new(&base, adapter, row.len(), row.len());
-        base.forward(adapter, row, &[0..row.len()], &mut trace);
-        trace.hidden
-    });
+    let [with, without] = [Some(&adapter), None].map(|adapter| hidden(&base, adapter, row));
     assert_eq!(with, without);
 }
 
@@ -226,9 +228,8 @@ fn sequences_of_a_piece_do_not_see_each_other() {
     let (first, d) = (rows[0].ids.len(), base.config().width);
     let mut trace = Trace::new(&base, None, both.len(), 21);
     base.forward(None, &both, &[0..first, first..both.len()], &mut trace);
-    let mut alone = Trace::new(&base, None, 21, 21);
-    base.forward(None, &rows[1].ids, &[0..21], &mut alone);
-    for (got, want) in trace.hidden[first * d..].iter().zip(&alone.hidden) {
+    let alone = hidden(&base, None, &rows[1].ids);
+    for (got, want) in trace.hidden[first * d..].iter().zip(&alone) {
         assert!((got - want).abs() < 1e-5, "{got} for {want}");
     }
 }
@@ -253,15 +254,13 @@ fn a_base_without_a_backward_pass_here_is_refused() {
 #[test]
 fn a_row_of_a_teacher_that_is_the_pupil_leaves_no_gradient() {
     let base = open("llama");
-    let n = 13;
-    let mut trace = Trace::new(&base, None, n, n);
-    base.forward(None, &rows(false)[0].ids, &[0..n], &mut trace);
+    let hidden = hidden(&base, None, &rows(false)[0].ids);
     let own = Headed {
-        hidden: &trace.hidden,
+        hidden: &hidden,
         head: base.head(),
         width: base.config().width,
     };
-    let mut slopes = vec![1.0; trace.hidden.len()];
+    let mut slopes = vec![1.0; hidden.len()];
     score(own, &Goal::Distribution(own), 1.0, &mut slopes);
     assert!(slopes.iter().all(|s| s.abs() < 1e-5), "{slopes:?}");
 }
@@ -293,19 +292,17 @@ fn a_merged_folder_computes_what_base_and_adapter_do() {
         super::merge(&folder, &out.path().join("adapter"), &merged, Some(stored)).expect("merges");
         let merged = Base::open(&merged, 32).expect("opens");
         let ids = &rows(false)[1].ids;
-        let hidden = |base: &Base, adapter: Option<&Adapter>| {
-            let mut trace = Trace::new(base, adapter, ids.len(), ids.len());
-            base.forward(adapter, ids, &[0..ids.len()], &mut trace);
-            trace.hidden
-        };
-        let (want, got) = (hidden(&base, Some(&adapter)), hidden(&merged, None));
+        let (want, got) = (
+            hidden(&base, Some(&adapter), ids),
+            hidden(&merged, None, ids),
+        );
         let off = want
             .iter()
             .zip(&got)
             .map(|(w, g)| (w - g).abs())
             .fold(0.0, f32::max);
         assert!(off < tolerance, "{name} {stored:?}: {off}");
-        let plain = hidden(&base, None);
+        let plain = hidden(&base, None, ids);
         let moved = want
             .iter()
             .zip(&plain)
