@@ -136,7 +136,7 @@ fn tell(progress: Progress<'_>) {
             step,
             steps,
             loss,
-        } if step % 50 == 0 || step == steps => {
+        } if step % (steps / 20).clamp(1, 50) == 0 || step == steps => {
             Shown::line(&format!("{model}: step {step}/{steps}, loss {loss:.4}"));
         }
         Progress::Step { .. } => {}
