@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use filiation_probes::{NAMES, ProbeOptions, Suite, standard};
+use filiation_probes::{NAMES, ProbeOptions, ServedLog, Suite, standard};
 
 use crate::tree::{entries, name, read, root, shown, with_extension};
 
@@ -99,11 +99,35 @@ fn the_registry_knows_every_page_and_plans_over_every_suite() {
         known.iter().eq(&names),
         "{known:?} are known, {names:?} have pages"
     );
-    let suites: Vec<_> = suites().into_values().collect();
-    let probes = standard(&names, &suites, &ProbeOptions::default()).expect("pages name probes");
+    let mut suites: Vec<_> = suites().into_values().collect();
+    suites.push(seen());
+    let options = ProbeOptions {
+        served: vec![served()],
+        ..ProbeOptions::default()
+    };
+    let probes = standard(&names, &suites, &options).expect("pages name probes");
     let planned: Vec<_> = probes.iter().map(|probe| probe.id().name()).collect();
     assert_eq!(planned, names, "first words of the method ids");
     assert!(probes.iter().all(|probe| !probe.plan().is_empty()));
+}
+
+/// Alleged training questions and logs come from users: two that are made.
+fn seen() -> Suite {
+    let line = |id: &str, more: &str| {
+        format!(
+            r#"{{"id":"{id}","text":"Why {id}?","domain":"seen","language":"en","licence":"Apache-2.0"{more}}}"#
+        )
+    };
+    let lines = [
+        line("made-seen", r#","twin":"made-twin""#),
+        line("made-twin", ""),
+    ];
+    Suite::parse("seen.jsonl", lines.join("\n").as_bytes()).expect("a question and its twin")
+}
+
+fn served() -> ServedLog {
+    let line = br#"{"id":"made","prompt":"Once","response":" upon a time"}"#;
+    ServedLog::parse("teacher", 9, "served.jsonl", line).expect("a served response")
 }
 
 /// Every suite, by the stem of its file.

@@ -1,6 +1,8 @@
 //! The binary as a user meets it: exit codes, standard output and error, bad input.
 
 mod bad_input;
+mod lineage;
+mod population;
 mod streams;
 #[path = "../audit/tiny.rs"]
 mod tiny;

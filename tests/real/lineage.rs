@@ -1,20 +1,24 @@
 //! Copies whose relation to SmolLM2 is known.
 
-use filiation_checkpoint::{Checkpoint, Limits};
+use filiation_checkpoint::{Checkpoint, Limits, ModelWeights};
+use filiation_model::Gguf;
+use filiation_probes::lineage::pack::{Kinship, Pack, kinship};
 use filiation_probes::lineage::weight_lineage::finding;
 use filiation_probes::relate;
 
 use crate::folder;
 
+fn open(name: &str) -> Box<dyn ModelWeights> {
+    let (path, limits) = (folder(name), Limits::default());
+    match Gguf::find(&path).expect("setup.py made a sound folder") {
+        Some(file) => Box::new(Gguf::open(&file, &limits).expect("setup.py fetched a sound file")),
+        None => Box::new(Checkpoint::open(&path, &limits).expect("setup.py made a sound folder")),
+    }
+}
+
 /// What `weight-lineage` finds between two models.
 fn found(this: &str, other: &str) -> String {
-    let open = |name| Checkpoint::open(&folder(name), &Limits::default());
-    let (this, other) = (open(this), open(other));
-    let relation = relate(
-        &this.expect("setup.py made a sound folder"),
-        &other.expect("setup.py made a sound folder"),
-    )
-    .expect("the weights can be compared");
+    let relation = relate(&*open(this), &*open(other)).expect("the weights can be compared");
     let each = relation.layers.iter().map(|l| (l.cka_q + l.cka_k) / 2.0);
     let mean = each.sum::<f64>() / relation.layers.len() as f64;
     finding(&relation, mean).unwrap_or_else(|| format!("no finding; {relation:?}"))
@@ -71,4 +75,68 @@ fn random_weights_under_a_copied_configuration_are_unrelated() {
 #[test]
 fn gemma_is_unrelated() {
     assert_found("gemma3", "smollm2", "unrelated");
+}
+
+#[test]
+fn a_gguf_file_is_the_model_of_its_folder() {
+    for (this, other, expected) in [
+        ("smollm2-gguf", "smollm2", "same model"),
+        ("smollm2", "smollm2-gguf", "same model"),
+        ("gemma3-gguf", "gemma3", "same model"),
+        (
+            "smollm2-gguf",
+            "smollm2-bf16",
+            "same model; weights stored with other precision",
+        ),
+        (
+            "smollm2-permuted",
+            "smollm2-gguf",
+            "same model; hidden dimensions permuted; neurons permuted; heads permuted",
+        ),
+    ] {
+        assert_eq!(found(this, other), expected, "`{this}` against `{other}`");
+    }
+}
+
+#[test]
+fn a_change_shows_against_a_gguf_file() {
+    assert_found("smollm2-noise", "smollm2-gguf", "derived");
+    assert_found("smollm2-random", "smollm2-gguf", "unrelated");
+    assert_found("gemma3-gguf", "smollm2", "unrelated");
+    assert_found("gemma3-gguf", "smollm2-gguf", "unrelated");
+}
+
+fn sketched(this: &str, other: &str) -> Kinship {
+    let pack = |name| Pack::of(&*open(name)).expect("it has enough tokens");
+    kinship(&pack(this), &pack(other), 1)
+}
+
+#[test]
+fn sketches_find_what_shares_neurons() {
+    for (this, other) in [
+        ("smollm2-permuted", "smollm2"),
+        ("smollm2-noise", "smollm2"),
+        ("smollm2-merged-bf16", "smollm2-gguf"),
+        ("smollm2-f16-gguf", "smollm2"),
+        ("gemma3-gguf", "gemma3"),
+    ] {
+        let found = sketched(this, other);
+        assert_eq!(found.finding, Some("derived"), "`{this}`: {found:?}");
+        assert!(
+            found.layers.iter().all(|l| l.inherited),
+            "`{this}`: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn sketches_find_nothing_where_nothing_is_shared() {
+    for (this, other) in [
+        ("gemma3", "smollm2"),
+        ("smollm2-gguf", "gemma3-gguf"),
+        ("smollm2-random", "smollm2"),
+    ] {
+        let found = sketched(this, other);
+        assert_eq!(found.finding, Some("unrelated"), "`{this}`: {found:?}");
+    }
 }

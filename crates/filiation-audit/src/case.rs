@@ -2,14 +2,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use filiation_core::Role;
+use filiation_core::{Digest, Role};
 use filiation_report::FoundBy;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AuditError, disk, hint};
+use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 21] = [
     "name",
     "suspect",
     "base",
@@ -26,6 +26,11 @@ const KEYS: [&str; 16] = [
     "prior",
     "found_by",
     "path",
+    "digest",
+    "served",
+    "teacher",
+    "log",
+    "regenerations",
 ];
 
 /// A model named by a case: a path, or a name and a path.
@@ -33,8 +38,11 @@ const KEYS: [&str; 16] = [
 pub struct Entry {
     /// Name in the report: lower-case letters, digits, `-`, `_`, `.`.
     pub name: String,
-    /// Folder or file, relative to the case file.
+    /// Folder or file, relative to the case file. A pack (`.pack`) answers from a recording.
     pub path: PathBuf,
+    /// What its digest must be: of the model, or of the pack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 impl Entry {
@@ -45,12 +53,18 @@ impl Entry {
             Component::Normal(text) => Some(text.to_string_lossy().to_lowercase()),
             _ => None,
         });
+        // A recording of `t1` takes the place of `t1`.
+        let last = last.map(|name| name.strip_suffix(".pack").unwrap_or(&name).to_owned());
         let name = last
             .unwrap_or_default()
             .chars()
             .map(|c| if is_plain(c) { c } else { '-' })
             .collect();
-        Self { name, path }
+        Self {
+            name,
+            path,
+            digest: None,
+        }
     }
 }
 
@@ -61,6 +75,7 @@ impl<'de> Deserialize<'de> for Entry {
         struct Table {
             name: Option<String>,
             path: PathBuf,
+            digest: Option<Digest>,
         }
 
         struct Either;
@@ -69,7 +84,7 @@ impl<'de> Deserialize<'de> for Entry {
             type Value = Entry;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path or a table `{ name, path }`")
+                f.write_str("a path or a table `{ name, path, digest }`")
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<Entry, E> {
@@ -82,11 +97,32 @@ impl<'de> Deserialize<'de> for Entry {
                 Ok(Entry {
                     name: table.name.unwrap_or(unnamed.name),
                     path: unnamed.path,
+                    digest: table.digest,
                 })
             }
         }
 
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// A log of what a candidate teacher served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServedEntry {
+    /// Name of the teacher.
+    pub teacher: String,
+    /// The log (JSONL), relative to the case file.
+    pub log: PathBuf,
+    /// Fresh responses to draw for each one served.
+    #[serde(default = "ServedEntry::default_regenerations")]
+    pub regenerations: u32,
+}
+
+impl ServedEntry {
+    /// Fresh responses where nothing is said.
+    pub const fn default_regenerations() -> u32 {
+        9
     }
 }
 
@@ -139,6 +175,9 @@ pub struct Case {
     /// Models known not to have learned from any candidate.
     #[serde(default)]
     pub controls: Vec<Entry>,
+    /// Logs of what candidate teachers served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<ServedEntry>,
 }
 
 impl Case {
@@ -200,45 +239,63 @@ impl Case {
                 expected,
             })
         };
-        const NAME: &str = "lower-case letters, digits, `-`, `_`, `.`, not beginning with `.`";
-        if !is_name(&self.name) {
-            return value("name", format!("{:?}", self.name), NAME);
-        }
+        check_name(&self.name)?;
         if self.teachers.is_empty() {
             return value("teachers", "empty".into(), "at least one candidate teacher");
         }
-        if self.max_tokens == 0 {
-            return value("max_tokens", "0".into(), "at least 1");
-        }
-        if self.samples == 0 {
-            return value("samples", "0".into(), "at least 1");
-        }
-        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            let found = self.temperature.to_string();
-            return value("temperature", found, "a number of at least 0");
-        }
-        if self.limit == Some(0) {
-            return value("limit", "0".into(), "at least 1");
-        }
+        self.asking().check()?;
         if let Some(prior) = self.prior.filter(|p| !(*p > 0.0 && *p < 1.0)) {
             return value("prior", prior.to_string(), "a number between 0 and 1");
         }
         let mut seen = BTreeSet::new();
-        if let Some(twice) = self.probes.iter().find(|p| !seen.insert(p.as_str())) {
-            return value("probes", format!("`{twice}` twice"), "each probe once");
-        }
-        let mut seen = BTreeSet::new();
         for (_, entry) in self.entries() {
-            if !is_name(&entry.name) {
-                return value("name", format!("{:?}", entry.name), NAME);
-            }
+            check_name(&entry.name)?;
             if !seen.insert(&entry.name) {
                 return Err(AuditError::DuplicateParty {
                     name: entry.name.clone(),
                 });
             }
         }
+        let mut logged = BTreeSet::new();
+        for served in &self.served {
+            if !self.teachers.iter().any(|t| t.name == served.teacher) {
+                let found = format!("of {:?}", served.teacher);
+                return value("served", found, "a log of one of the teachers");
+            }
+            if !logged.insert(&served.teacher) {
+                let found = format!("of {:?} twice", served.teacher);
+                return value("served", found, "one log a teacher");
+            }
+            if !(1..=99).contains(&served.regenerations) {
+                let found = served.regenerations.to_string();
+                return value("regenerations", found, "1 to 99");
+            }
+        }
         Ok(())
+    }
+
+    /// How this case asks.
+    pub fn asking(&self) -> Asking {
+        Asking {
+            probes: self.probes.clone(),
+            max_tokens: self.max_tokens,
+            samples: self.samples,
+            temperature: self.temperature,
+            raw: self.raw,
+            limit: self.limit,
+            seed: self.seed,
+        }
+    }
+
+    /// The same case, asking so.
+    pub fn ask(&mut self, asking: Asking) {
+        self.probes = asking.probes;
+        self.max_tokens = asking.max_tokens;
+        self.samples = asking.samples;
+        self.temperature = asking.temperature;
+        self.raw = asking.raw;
+        self.limit = asking.limit;
+        self.seed = asking.seed;
     }
 
     /// The parties: suspect, base, teachers, controls.
@@ -259,6 +316,18 @@ impl Case {
 
 fn is_plain(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
+}
+
+/// Refuses what cannot be the name of a case or party.
+pub(crate) fn check_name(name: &str) -> Result<(), AuditError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(AuditError::Value {
+        field: "name",
+        found: format!("{name:?}"),
+        expected: "lower-case letters, digits, `-`, `_`, `.`, not beginning with `.`",
+    })
 }
 
 // A name is a folder name too.
@@ -316,6 +385,16 @@ found_by = "batch:12"
             ("found_by", "samples = 0\nfound_by", "samples"),
             ("found_by", "temperature = -0.5\nfound_by", "temperature"),
             ("found_by", "temperature = nan\nfound_by", "temperature"),
+            (
+                "found_by",
+                "served = [{ teacher = \"t3\", log = \"a\" }]\nfound_by",
+                "served",
+            ),
+            (
+                "found_by",
+                "served = [{ teacher = \"t1\", log = \"a\", regenerations = 0 }]\nfound_by",
+                "regenerations",
+            ),
         ] {
             let error = change(from, to).expect_err(to).to_string();
             assert!(error.contains(field), "{to}: {error}");

@@ -1,6 +1,8 @@
 use filiation_core::{Answer, Model, ModelError, Party, Request, Role, Want};
 
+use crate::pack::is_pack;
 use crate::plan::{Plan, Transcripts};
+use crate::store::{Shelf, Store};
 use crate::transcript::Transcript;
 use crate::{AuditError, BoxError, Progress, Provider, Seat};
 
@@ -14,6 +16,8 @@ const fn batch(first: &Request) -> usize {
     }
 }
 
+type Outcome = Result<Answer, ModelError>;
+
 // What is asked of a party, once what came before is in.
 type Stage<'a> = &'a dyn Fn(&Transcripts) -> Vec<Request>;
 
@@ -24,6 +28,8 @@ pub(crate) struct Collector<'a> {
     pub(crate) seats: &'a [Seat<'a>],
     pub(crate) provider: &'a dyn Provider,
     pub(crate) progress: &'a dyn Progress,
+    /// Answers that other runs share.
+    pub(crate) answers: Option<&'a Store>,
 }
 
 impl Collector<'_> {
@@ -39,13 +45,13 @@ impl Collector<'_> {
         for (seat, _) in of(true) {
             self.ask(
                 seat,
-                &[&|_| self.plan.direct(seat.role)],
+                &[&|_| self.plan.direct(seat.role, seat.name)],
                 "answers",
                 transcripts,
             )?;
         }
         for (seat, party) in of(false) {
-            let direct = |_: &Transcripts| self.plan.direct(seat.role);
+            let direct = |_: &Transcripts| self.plan.direct(seat.role, seat.name);
             let about = |t: &Transcripts| self.plan.about_answers(party, self.parties, t, false);
             self.ask(seat, &[&direct, &about], "answers", transcripts)?;
         }
@@ -103,13 +109,10 @@ impl Collector<'_> {
         let stage = format!("{} {}: {what}", seat.role.as_str(), seat.name);
         self.progress
             .begin(&stage, done as u64, requests.len() as u64);
-        let model = match model {
-            Some(model) => model,
-            None => model.insert(self.provider.model(seat).map_err(party_error(seat))?),
-        };
+        let mut shelf = self.shelf(seat)?;
         for batch in batches {
             if transcript.get(&batch[0].key()).is_none() {
-                put(&**model, seat, batch, transcript)?;
+                self.put(seat, batch, transcript, shelf.as_mut(), model)?;
                 self.progress.advance(batch.len() as u64);
             }
         }
@@ -117,8 +120,55 @@ impl Collector<'_> {
         Ok(())
     }
 
+    // A recording is no model of this machine: what it says is not shared.
+    fn shelf(&self, seat: &Seat<'_>) -> Result<Option<Shelf>, AuditError> {
+        let party = self.parties.iter().find(|p| p.name == seat.name);
+        match (self.answers, party) {
+            (Some(store), Some(party)) if !is_pack(seat.path) => {
+                store.shelf(&party.identity).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    // The model is opened for the first question that nobody answered before.
+    fn put(
+        &self,
+        seat: &Seat<'_>,
+        batch: &[Request],
+        transcript: &mut Transcript,
+        mut shelf: Option<&mut Shelf>,
+        model: &mut Option<Box<dyn Model>>,
+    ) -> Result<(), AuditError> {
+        let known = |request: &Request| shelf.as_ref()?.get(&request.key()).cloned();
+        let known: Vec<Option<Outcome>> = batch.iter().map(known).collect();
+        let pairs = batch.iter().zip(&known);
+        let rest: Vec<Request> = pairs
+            .filter(|(_, known)| known.is_none())
+            .map(|(request, _)| request.clone())
+            .collect();
+        let mut answers = Vec::new();
+        if !rest.is_empty() {
+            let model = match model {
+                Some(model) => model,
+                None => model.insert(self.provider.model(seat).map_err(party_error(seat))?),
+            };
+            answers = ask(&**model, seat, &rest)?;
+        }
+        if let Some(shelf) = shelf.as_mut() {
+            let new: Vec<_> = rest.iter().zip(answers.iter().cloned()).collect();
+            shelf.add(&new)?;
+        }
+        let mut answers = answers.into_iter();
+        let results = batch.iter().zip(known).map(|(request, known)| {
+            let result = known.or_else(|| answers.next());
+            (request, result.unwrap_or_else(|| Err(unsupported(request))))
+        });
+        transcript.append(&results.collect::<Vec<_>>())
+    }
+
     fn compare(&self, seat: &Seat<'_>, transcripts: &mut Transcripts) -> Result<(), AuditError> {
-        for (request, with) in self.plan.comparisons(seat.role) {
+        for (request, with) in self.plan.comparisons(seat.role, seat.name) {
             let other = self
                 .seats
                 .iter()
@@ -146,12 +196,7 @@ impl Collector<'_> {
     }
 }
 
-fn put(
-    model: &dyn Model,
-    seat: &Seat<'_>,
-    batch: &[Request],
-    transcript: &mut Transcript,
-) -> Result<(), AuditError> {
+fn ask(model: &dyn Model, seat: &Seat<'_>, batch: &[Request]) -> Result<Vec<Outcome>, AuditError> {
     let asked: Vec<Request> = batch
         .iter()
         .filter(|request| model.supports(&request.want))
@@ -178,8 +223,7 @@ fn put(
             Err(unsupported(request))
         }
     });
-    let pairs: Vec<_> = batch.iter().zip(results).collect();
-    transcript.append(&pairs)
+    Ok(results.collect())
 }
 
 fn unsupported(request: &Request) -> ModelError {

@@ -2,7 +2,7 @@
 //! line or in a tail that the next reader discards.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::AuditError;
@@ -15,11 +15,40 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuditError> {
     })
 }
 
+/// Reads a file, and one byte more of it than `limit` where it is longer: enough to refuse it.
+pub(crate) fn read_within(path: &Path, limit: usize) -> Result<Vec<u8>, AuditError> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|source| AuditError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(bytes)
+}
+
 /// Reads a file; `None` where there is none.
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(AuditError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Reads a file from byte `start` on; nothing where there is no file.
+pub(crate) fn read_from(path: &Path, start: u64) -> Result<Vec<u8>, AuditError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(start))?;
+        file.read_to_end(&mut bytes)
+    });
+    match read {
+        Ok(_) => Ok(bytes),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(bytes),
         Err(source) => Err(AuditError::Read {
             path: path.to_owned(),
             source,

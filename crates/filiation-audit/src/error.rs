@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use filiation_core::Digest;
+use filiation_core::{Digest, RequestId};
 
 /// What a [`Provider`](crate::Provider) says when it cannot give a model.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -37,6 +37,21 @@ pub enum AuditError {
         source: Box<toml::de::Error>,
         /// The known key nearest to an unknown one.
         nearest: Option<&'static str>,
+    },
+    /// The manifest of a population is not TOML of the expected shape.
+    #[error("manifest `{}` is not valid", path.display())]
+    Population {
+        /// The manifest.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The folder holds scores that were made in another way.
+    #[error("`{}` holds a population with other settings than this manifest", path.display())]
+    OtherPopulation {
+        /// The folder.
+        path: PathBuf,
     },
     /// A value of the case is out of range.
     #[error("`{field}` is {found}, expected {expected}")]
@@ -93,6 +108,92 @@ pub enum AuditError {
         found: Digest,
         /// Digest then.
         expected: Digest,
+    },
+    /// A party is not the one that the case names by its digest.
+    #[error("{role} `{name}` has digest {found}, the case expects {expected}")]
+    Pinned {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// Its digest: of the model, or of the pack.
+        found: Digest,
+        /// What the case says.
+        expected: Digest,
+    },
+    /// The file is no pack.
+    #[error("`{}` is not a pack: {reason}", path.display())]
+    NotAPack {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its first line.
+        reason: String,
+    },
+    /// The pack was written by another version.
+    #[error("pack `{}` has format `{found}`, expected `{expected}`", path.display())]
+    PackFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What this version reads.
+        expected: &'static str,
+    },
+    /// The head of a pack was changed.
+    #[error("pack `{}`: what it says of itself does not fit the digest beside it", path.display())]
+    PackSeal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The answers of a pack are cut short or changed.
+    #[error(
+        "pack `{}` holds {found} bytes of answers of another digest than its head names, expected {expected} bytes",
+        path.display()
+    )]
+    PackAnswers {
+        /// The file.
+        path: PathBuf,
+        /// Bytes there.
+        found: u64,
+        /// Bytes as sealed.
+        expected: u64,
+    },
+    /// A pack lies where one is to be made.
+    #[error("`{}` is there already", path.display())]
+    PackExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is to be recorded is a recording.
+    #[error("`{}` is a recording, expected a model to record", path.display())]
+    PackedAlready {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A recording of something else was begun in the same place.
+    #[error("`{}` holds a recording of other models, prompts or options, begun before", path.display())]
+    OtherCollection {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A recording lacks answers that the case asks for.
+    #[error(
+        "{role} `{name}` is a recording that lacks {lacking} of {asked} answers, the first to `{first}`{}",
+        told(differs)
+    )]
+    NotRecorded {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// Answers missing.
+        lacking: usize,
+        /// Answers needed.
+        asked: usize,
+        /// The first request without one.
+        first: RequestId,
+        /// Where the recording was made otherwise than the case asks.
+        differs: Vec<String>,
     },
     /// The folder is there and holds something else than a run.
     #[error("`{}` holds files and no `case.toml`, expected a run directory or none", path.display())]
@@ -158,6 +259,11 @@ impl AuditError {
             Self::OtherCase { .. } | Self::OtherModel { .. } | Self::NotARun { .. } => Some(
                 "choose another folder with `--run DIR`, or remove this one to begin again".into(),
             ),
+            Self::OtherPopulation { .. } => Some(
+                "choose another folder with `--out DIR`: probes, prompts, sampling and teachers are \
+                 the same for all of a population"
+                    .into(),
+            ),
             Self::Incomplete { step, .. } => Some(format!("run `filiation {step}` first")),
             Self::DuplicateParty { .. } => {
                 Some("give a party a name of its own: `{ name = \"…\", path = \"…\" }`".into())
@@ -166,7 +272,28 @@ impl AuditError {
                 Some("use the version that began the run, or begin another with `--run DIR`".into())
             }
             Self::Locked { .. } => Some("wait for it to end, or end it".into()),
+            Self::PackSeal { .. } | Self::PackAnswers { .. } => {
+                Some("fetch or record it again: it was cut short or changed since it was sealed".into())
+            }
+            Self::PackExists { .. } => Some("choose another `--out`, or remove it".into()),
+            Self::PackedAlready { .. } => Some("copy the file: a pack is the same anywhere".into()),
+            Self::OtherCollection { .. } => Some(
+                "give the command that began it to go on with it, choose another `--out`, or remove the folder"
+                    .into(),
+            ),
+            Self::NotRecorded { .. } => Some(
+                "ask as the recording was asked (`filiation pack show PACK`), leave out what it lacks \
+                 with `--probe` and `--suite`, or record it again with `filiation collect`"
+                    .into(),
+            ),
             _ => None,
         }
     }
+}
+
+fn told(differs: &[String]) -> String {
+    if differs.is_empty() {
+        return String::new();
+    }
+    format!(": {}", differs.join("; "))
 }

@@ -7,6 +7,7 @@
 //! ```text
 //! case.toml                        the case, every default written out
 //! suites/                          the prompts as they were read
+//! served/                          logs of served responses as they were read
 //! plan.jsonl                       every request, before anything is asked
 //! transcripts/<party>/party.json   what the party is
 //! transcripts/<party>/answers.jsonl what it answered, by digest of the question
@@ -14,9 +15,13 @@
 //! report.json                      canonical; every rendering comes from it
 //! manifest.json                    digests of everything above
 //! ```
+//!
+//! A party may answer from a [`Pack`], a recording made once by a [`Collection`] and used for every
+//! suspect. Runs on one machine may share their answers ([`Run::sharing`]).
 
 #![forbid(unsafe_code)]
 
+mod asking;
 mod case;
 mod collect;
 mod disk;
@@ -24,16 +29,21 @@ mod error;
 mod hint;
 mod manifest;
 mod offline;
+mod pack;
 mod plan;
+pub mod population;
 mod progress;
 mod provider;
 mod run;
+mod store;
 mod suites;
 mod transcript;
 
-pub use case::{Case, Entry};
+pub use asking::Asking;
+pub use case::{Case, Entry, ServedEntry};
 pub use error::{AuditError, BoxError};
 pub use offline::{measure, report, weigh};
+pub use pack::{Collection, Order, Pack, PackHead};
 pub use progress::{Progress, Silent};
 pub use provider::{Profile, Provider, Seat};
 pub use run::Run;

@@ -120,6 +120,7 @@ pub fn report(run: &Run) -> Result<Report, AuditError> {
     let report = Report::assemble(Parts {
         case,
         parties: run.parties().to_vec(),
+        recordings: run.recordings(),
         suites,
         probes,
         evidence,

@@ -17,8 +17,31 @@ pub(crate) type Results = Vec<(RequestId, Result<Answer, ModelError>)>;
 /// Every request of every probe, fixed before anything is asked.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    requests: Vec<Request>,
+    requests: Vec<Planned>,
     bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Planned {
+    /// What a party is asked, [`Want::Only`] taken off.
+    request: Request,
+    /// The one party that is asked, where it is not every one of the roles.
+    only: Option<String>,
+}
+
+impl Planned {
+    fn of(request: &Request) -> Self {
+        let (only, want) = match request.want.clone() {
+            Want::Only { party, want } => (Some(party), *want),
+            want => (None, want),
+        };
+        let request = Request {
+            id: request.id.clone(),
+            to: request.to.clone(),
+            want,
+        };
+        Self { request, only }
+    }
 }
 
 #[derive(Serialize)]
@@ -41,7 +64,7 @@ impl Plan {
                 };
                 plan.bytes.extend(canonical::to_bytes(&line));
                 plan.bytes.push(b'\n');
-                plan.requests.push(request.clone());
+                plan.requests.push(Planned::of(request));
             }
         }
         plan
@@ -52,10 +75,10 @@ impl Plan {
         &self.bytes
     }
 
-    /// What is put to a running model of this role, grouped by kind so that batches are alike;
-    /// equal questions once.
-    pub(crate) fn direct(&self, role: Role) -> Vec<Request> {
-        let asked = self.to(role).filter(|r| is_direct(&r.want)).cloned();
+    /// What is put to the running model `name` of this role, grouped by kind so that batches are
+    /// alike; equal questions once.
+    pub(crate) fn direct(&self, role: Role, name: &str) -> Vec<Request> {
+        let asked = self.to(role, name).filter(|r| is_direct(&r.want)).cloned();
         distinct(asked.collect(), &BTreeSet::new())
     }
 
@@ -69,7 +92,7 @@ impl Plan {
         late: bool,
     ) -> Vec<Request> {
         let before = |of: &[Request]| of.iter().map(Request::key).collect::<BTreeSet<Digest>>();
-        let mut earlier = before(&self.direct(asked.role));
+        let mut earlier = before(&self.direct(asked.role, &asked.name));
         let mut about = |late: bool| {
             let wanted = |whose| late == (whose != Whose::Teachers);
             let found = self.expand(asked, parties, transcripts, wanted);
@@ -81,12 +104,17 @@ impl Plan {
         if late { about(true) } else { teachers }
     }
 
-    /// The comparisons of weights asked of this role.
-    pub(crate) fn comparisons(&self, role: Role) -> impl Iterator<Item = (&Request, Role)> {
-        self.to(role).filter_map(|request| match request.want {
-            Want::CompareWeights { with } => Some((request, with)),
-            _ => None,
-        })
+    /// The comparisons of weights asked of the party `name` of this role.
+    pub(crate) fn comparisons(
+        &self,
+        role: Role,
+        name: &str,
+    ) -> impl Iterator<Item = (&Request, Role)> {
+        self.to(role, name)
+            .filter_map(|request| match request.want {
+                Want::CompareWeights { with } => Some((request, with)),
+                _ => None,
+            })
     }
 
     /// The results of one party by request id, `Err(id)` for the first that is not in its
@@ -100,7 +128,7 @@ impl Plan {
         let there = |role| parties.iter().any(|p| p.role == role && p != party);
         let mut asked = self.expand(party, parties, transcripts, |_| true);
         asked.extend(
-            self.to(party.role)
+            self.to(party.role, &party.name)
                 .filter(|request| match request.want {
                     Want::CompareWeights { with } => there(with),
                     _ => is_direct(&request.want),
@@ -118,8 +146,11 @@ impl Plan {
             .collect()
     }
 
-    fn to(&self, role: Role) -> impl Iterator<Item = &Request> {
-        self.requests.iter().filter(move |r| r.to.contains(&role))
+    fn to(&self, role: Role, name: &str) -> impl Iterator<Item = &Request> {
+        let asked = move |p: &&Planned| {
+            p.request.to.contains(&role) && p.only.as_deref().is_none_or(|only| only == name)
+        };
+        self.requests.iter().filter(asked).map(|p| &p.request)
     }
 
     fn expand(
@@ -129,10 +160,13 @@ impl Plan {
         transcripts: &Transcripts,
         wanted: impl Fn(Whose) -> bool,
     ) -> Vec<Request> {
-        let sources: BTreeMap<&RequestId, &Request> =
-            self.requests.iter().map(|r| (&r.id, r)).collect();
+        let sources: BTreeMap<&RequestId, &Request> = self
+            .requests
+            .iter()
+            .map(|p| (&p.request.id, &p.request))
+            .collect();
         let mut expanded = Vec::new();
-        for request in self.to(asked.role) {
+        for request in self.to(asked.role, &asked.name) {
             let Want::ScoreAnswers { of, whose } = &request.want else {
                 continue;
             };

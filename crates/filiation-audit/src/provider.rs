@@ -44,4 +44,10 @@ pub trait Provider {
     /// When a folder that should be comparable cannot be read.
     fn relate(&self, this: &Seat<'_>, other: &Seat<'_>)
     -> Result<Option<WeightRelation>, BoxError>;
+
+    /// By what answers are computed, as far as it may change their last digits (the device, the
+    /// version of the engine). Runs share answers only where it is the same.
+    fn engine(&self) -> String {
+        String::new()
+    }
 }

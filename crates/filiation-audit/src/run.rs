@@ -1,16 +1,18 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use filiation_core::{Digest, Party, Probe, canonical};
-use filiation_report::{CaseFacts, SuiteFacts};
+use filiation_core::{Digest, ModelIdentity, Party, Probe, Role, canonical};
+use filiation_report::{CaseFacts, RecordingFacts, SuiteFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::case::Entry;
 use crate::collect::{Collector, party_error};
+use crate::pack::{Pack, WithPacks, is_pack, require_recorded};
 use crate::plan::{Plan, Transcripts};
-use crate::suites::{SuiteFile, not_run, probes, with_probes};
+use crate::store::Store;
+use crate::suites::{SuiteFile, names, not_run, probes, served};
 use crate::transcript::Transcript;
-use crate::{AuditError, Case, Profile, Progress, Provider, Seat, disk};
+use crate::{AuditError, Case, Progress, Provider, Seat, disk};
 
 /// A run directory: everything of one case, from the plan to the report.
 ///
@@ -20,7 +22,12 @@ pub struct Run {
     root: PathBuf,
     case: Case,
     suites: Vec<SuiteFile>,
+    logs: Vec<SuiteFile>,
     parties: Vec<Party>,
+    // One entry a party: what it answers from, where that is a recording.
+    recordings: Vec<Option<RecordingFacts>>,
+    // Where runs share answers.
+    answers: Option<PathBuf>,
     probes: Vec<Box<dyn Probe>>,
     plan: Plan,
     // Held while the run is in use; the system lets go of it however the process ends.
@@ -33,6 +40,14 @@ pub struct Run {
 struct PartyFile {
     party: Party,
     chat: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recording: Option<RecordingFacts>,
+}
+
+// A party as it was found.
+struct Found {
+    file: PartyFile,
+    pack: Option<Pack>,
 }
 
 impl Run {
@@ -49,25 +64,45 @@ impl Run {
         provider: &dyn Provider,
     ) -> Result<Self, AuditError> {
         case.check()?;
-        let suites = SuiteFile::of_case(&case, folder)?;
-        let case = with_probes(case, &suites)?;
+        let suites = SuiteFile::of_case(&case.suites, folder)?;
+        let logs = SuiteFile::logs_of_case(&case, folder)?;
+        let served = served(&case, &logs)?;
+        let case = Case {
+            probes: names(&case.asking(), &suites, &served)?,
+            ..case
+        };
         check_folder(root, &case)?;
-        let (parties, profiles) = profiles(&case, folder, provider)?;
-        let chat = !case.raw && profiles.iter().all(|p| p.chat);
-        let probes = probes(&case, &suites, chat)?;
+        let found = found(&case, folder, provider)?;
+        let chat = !case.raw && found.iter().all(|f| f.file.chat);
+        let probes = probes(&case.asking(), &suites, &served, chat)?;
         let plan = Plan::of(&probes);
+        for Found { file, pack } in &found {
+            if let Some(pack) = pack {
+                require_recorded(pack, &file.party, &plan, &case.asking(), chat, &suites)?;
+            }
+        }
+        let files: Vec<PartyFile> = found.into_iter().map(|f| f.file).collect();
         disk::make_folder(root)?;
         let run = Self {
             _lock: lock(root)?,
             root: root.to_owned(),
             case,
             suites,
-            parties,
+            logs,
+            parties: files.iter().map(|f| f.party.clone()).collect(),
+            recordings: files.iter().map(|f| f.recording.clone()).collect(),
+            answers: None,
             probes,
             plan,
         };
-        run.lay_out(&profiles)?;
+        run.lay_out(&files)?;
         Ok(run)
+    }
+
+    /// The same run, that shares its answers with others through a folder. Each is found by the
+    /// digest of the model, the engine and the question, so that no result depends on the folder.
+    pub fn sharing(self, answers: Option<PathBuf>) -> Self {
+        Self { answers, ..self }
     }
 
     /// Opens a run that was begun, without its models.
@@ -85,8 +120,10 @@ impl Run {
         }
         let lock = lock(root)?;
         let case = Case::read(&path)?;
-        let suites = SuiteFile::of_run(&case, root)?;
+        let suites = SuiteFile::of_run(&case.suites, root)?;
+        let logs = SuiteFile::logs_of_run(&case, root)?;
         let mut parties = Vec::new();
+        let mut recordings = Vec::new();
         let mut chat = !case.raw;
         for (_, entry) in case.entries() {
             let file = party_file(root, entry);
@@ -98,8 +135,10 @@ impl Run {
             let read: PartyFile = parse(&file, &bytes)?;
             chat &= read.chat;
             parties.push(read.party);
+            recordings.push(read.recording);
         }
-        let probes = probes(&case, &suites, chat)?;
+        let served = served(&case, &logs)?;
+        let probes = probes(&case.asking(), &suites, &served, chat)?;
         let plan = Plan::of(&probes);
         if disk::read(&root.join("plan.jsonl"))? != plan.as_bytes() {
             return Err(AuditError::OtherPlan {
@@ -110,7 +149,10 @@ impl Run {
             root: root.to_owned(),
             case,
             suites,
+            logs,
             parties,
+            recordings,
+            answers: None,
             probes,
             plan,
             _lock: lock,
@@ -147,12 +189,15 @@ impl Run {
             let log = Transcript::resume(self.transcript_path(party))?;
             transcripts.insert(party.name.clone(), log);
         }
+        let provider = &WithPacks(provider);
+        let store = |folder: &PathBuf| Store::new(folder.clone(), provider.engine());
         Collector {
             plan: &self.plan,
             parties: &self.parties,
             seats: &seats,
             provider,
             progress,
+            answers: self.answers.as_ref().map(store).as_ref(),
         }
         .collect(&mut transcripts)
     }
@@ -170,6 +215,10 @@ impl Run {
     /// The models, in the order suspect, base, teachers, controls.
     pub fn parties(&self) -> &[Party] {
         &self.parties
+    }
+
+    pub(crate) fn recordings(&self) -> Vec<RecordingFacts> {
+        self.recordings.iter().flatten().cloned().collect()
     }
 
     pub(crate) fn probes(&self) -> &[Box<dyn Probe>] {
@@ -199,13 +248,18 @@ impl Run {
             raw: self.case.raw,
             limit: self.case.limit.map(|l| l as u64),
             plan: Digest::of(self.plan.as_bytes()),
-            not_run: not_run(&self.case, &self.suites)?,
+            not_run: not_run(
+                &self.case.asking(),
+                &self.suites,
+                &served(&self.case, &self.logs)?,
+            )?,
         };
-        Ok((facts, self.suites.iter().map(SuiteFile::facts).collect()))
+        let files = self.suites.iter().chain(&self.logs);
+        Ok((facts, files.map(SuiteFile::facts).collect()))
     }
 
     // `case.toml` comes first: a folder with one is a run, however little else is in it yet.
-    fn lay_out(&self, profiles: &[Profile]) -> Result<(), AuditError> {
+    fn lay_out(&self, files: &[PartyFile]) -> Result<(), AuditError> {
         let root = &self.root;
         self.settle(
             &root.join("case.toml"),
@@ -220,13 +274,21 @@ impl Run {
                 "suite",
             )?;
         }
-        for (party, profile) in self.parties.iter().zip(profiles) {
-            self.settle_party(party, profile)?;
+        if !self.logs.is_empty() {
+            disk::make_folder(&root.join("served"))?;
+        }
+        for (i, log) in self.logs.iter().enumerate() {
+            let place = SuiteFile::log_place(root, i, &log.name);
+            self.settle(&place, &log.bytes, "log of served responses")?;
+        }
+        for file in files {
+            self.settle_party(file)?;
         }
         self.settle(&root.join("plan.jsonl"), self.plan.as_bytes(), "plan")
     }
 
-    fn settle_party(&self, party: &Party, profile: &Profile) -> Result<(), AuditError> {
+    fn settle_party(&self, file: &PartyFile) -> Result<(), AuditError> {
+        let party = &file.party;
         let folder = self.root.join("transcripts").join(&party.name);
         let path = folder.join("party.json");
         if let Some(bytes) = disk::read_if_there(&path)? {
@@ -241,11 +303,7 @@ impl Run {
             }
         }
         disk::make_folder(&folder)?;
-        let file = PartyFile {
-            party: party.clone(),
-            chat: profile.chat,
-        };
-        self.settle(&path, &canonical::to_pretty(&file), "party")
+        self.settle(&path, &canonical::to_pretty(file), "party")
     }
 
     fn settle(&self, path: &Path, bytes: &[u8], what: &'static str) -> Result<(), AuditError> {
@@ -277,13 +335,8 @@ fn party_file(root: &Path, entry: &Entry) -> PathBuf {
         .join("party.json")
 }
 
-fn profiles(
-    case: &Case,
-    folder: &Path,
-    provider: &dyn Provider,
-) -> Result<(Vec<Party>, Vec<Profile>), AuditError> {
-    let mut parties = Vec::new();
-    let mut profiles = Vec::new();
+fn found(case: &Case, folder: &Path, provider: &dyn Provider) -> Result<Vec<Found>, AuditError> {
+    let mut all = Vec::new();
     for (role, entry) in case.entries() {
         let path = folder.join(&entry.path);
         let seat = Seat {
@@ -291,17 +344,45 @@ fn profiles(
             role,
             path: &path,
         };
-        let profile = provider.profile(&seat).map_err(party_error(&seat))?;
-        let mut identity = profile.identity.clone();
-        identity.source = source(&entry.path);
-        parties.push(Party {
-            name: entry.name.clone(),
-            role,
-            identity,
-        });
-        profiles.push(profile);
+        let (identity, chat, pack) = if is_pack(&path) {
+            let read = Pack::read(&path).map_err(|e| party_error(&seat)(e.into()))?;
+            (read.head().model.clone(), read.head().template, Some(read))
+        } else {
+            let profile = provider.profile(&seat).map_err(party_error(&seat))?;
+            (profile.identity, profile.chat, None)
+        };
+        let digest = pack.as_ref().map_or(identity.digest, Pack::digest);
+        check_pin(entry, role, digest)?;
+        let file = PartyFile {
+            party: party_of(entry, role, identity),
+            chat,
+            recording: pack.as_ref().map(|pack| pack.facts(&entry.name)),
+        };
+        all.push(Found { file, pack });
     }
-    Ok((parties, profiles))
+    Ok(all)
+}
+
+/// Refuses a party that is not what the case says it is.
+pub(crate) fn check_pin(entry: &Entry, role: Role, found: Digest) -> Result<(), AuditError> {
+    match entry.digest {
+        Some(expected) if expected != found => Err(AuditError::Pinned {
+            role: role.as_str(),
+            name: entry.name.clone(),
+            found,
+            expected,
+        }),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn party_of(entry: &Entry, role: Role, mut identity: ModelIdentity) -> Party {
+    identity.source = source(&entry.path);
+    Party {
+        name: entry.name.clone(),
+        role,
+        identity,
+    }
 }
 
 // As the case wrote it; of a path from the root of a machine only the last part, since a report
@@ -351,7 +432,7 @@ fn check_folder(root: &Path, case: &Case) -> Result<(), AuditError> {
 
 pub(crate) const LOCK: &str = ".lock";
 
-fn lock(root: &Path) -> Result<File, AuditError> {
+pub(crate) fn lock(root: &Path) -> Result<File, AuditError> {
     let path = root.join(LOCK);
     let file = File::create(&path).map_err(|source| disk::write_error(&path, source))?;
     match file.try_lock() {

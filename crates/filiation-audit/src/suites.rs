@@ -1,11 +1,12 @@
 use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, Probe};
-use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, Suite, standard};
+use filiation_probes::served::MOST_BYTES;
+use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, ServedLog, Suite, standard};
 use filiation_report::{NotRun, SuiteFacts};
 
 use crate::case::Entry;
-use crate::{AuditError, Case, disk};
+use crate::{Asking, AuditError, Case, disk};
 
 /// A prompt suite as the run keeps it.
 #[derive(Debug)]
@@ -16,18 +17,33 @@ pub(crate) struct SuiteFile {
 
 impl SuiteFile {
     /// The suites from where the case finds them.
-    pub(crate) fn of_case(case: &Case, folder: &Path) -> Result<Vec<Self>, AuditError> {
-        Self::read(case, |_, path, _| folder.join(path))
+    pub(crate) fn of_case(paths: &[PathBuf], folder: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read(paths, |_, path, _| folder.join(path))
     }
 
     /// The suites from the run's own copies.
-    pub(crate) fn of_run(case: &Case, root: &Path) -> Result<Vec<Self>, AuditError> {
-        Self::read(case, |i, _, name| Self::place(root, i, name))
+    pub(crate) fn of_run(paths: &[PathBuf], root: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read(paths, |i, _, name| Self::place(root, i, name))
     }
 
     /// Where a run keeps suite `i`.
     pub(crate) fn place(root: &Path, i: usize, name: &str) -> PathBuf {
         root.join("suites").join(format!("{}-{name}", i + 1))
+    }
+
+    /// The logs of served responses from where the case finds them.
+    pub(crate) fn logs_of_case(case: &Case, folder: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read_logs(case, |_, path, _| folder.join(path))
+    }
+
+    /// The logs from the run's own copies.
+    pub(crate) fn logs_of_run(case: &Case, root: &Path) -> Result<Vec<Self>, AuditError> {
+        Self::read_logs(case, |i, _, name| Self::log_place(root, i, name))
+    }
+
+    /// Where a run keeps log `i`.
+    pub(crate) fn log_place(root: &Path, i: usize, name: &str) -> PathBuf {
+        root.join("served").join(format!("{}-{name}", i + 1))
     }
 
     pub(crate) fn facts(&self) -> SuiteFacts {
@@ -38,11 +54,26 @@ impl SuiteFile {
         }
     }
 
-    fn read(
+    fn read_logs(
         case: &Case,
         place: impl Fn(usize, &Path, &str) -> PathBuf,
     ) -> Result<Vec<Self>, AuditError> {
-        case.suites
+        case.served
+            .iter()
+            .enumerate()
+            .map(|(i, served)| {
+                let name = Entry::at(&served.log).name;
+                let bytes = disk::read_within(&place(i, &served.log, &name), MOST_BYTES)?;
+                Ok(Self { name, bytes })
+            })
+            .collect()
+    }
+
+    fn read(
+        paths: &[PathBuf],
+        place: impl Fn(usize, &Path, &str) -> PathBuf,
+    ) -> Result<Vec<Self>, AuditError> {
+        paths
             .iter()
             .enumerate()
             .map(|(i, path)| {
@@ -60,10 +91,11 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.trim_ascii().is_empty())
 }
 
-/// The probes of the case, planned.
+/// The probes asked for, planned.
 pub(crate) fn probes(
-    case: &Case,
+    asking: &Asking,
     suites: &[SuiteFile],
+    served: &[ServedLog],
     chat: bool,
 ) -> Result<Vec<Box<dyn Probe>>, AuditError> {
     let options = ProbeOptions {
@@ -72,58 +104,89 @@ pub(crate) fn probes(
         } else {
             PromptForm::Text
         },
-        max_tokens: case.max_tokens,
-        samples: case.samples,
-        temperature: case.temperature,
-        seed: case.seed,
+        max_tokens: asking.max_tokens,
+        samples: asking.samples,
+        temperature: asking.temperature,
+        seed: asking.seed,
+        served: served.to_vec(),
         ..ProbeOptions::default()
     };
-    let suites = parsed(case, suites).map_err(AuditError::Plan)?;
-    standard(&case.probes, &suites, &options).map_err(AuditError::Plan)
+    let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
+    standard(&asking.probes, &suites, &options).map_err(AuditError::Plan)
 }
 
-/// The case with its probes named: where it names none, all for which the suites have something.
-pub(crate) fn with_probes(mut case: Case, suites: &[SuiteFile]) -> Result<Case, AuditError> {
-    if !case.probes.is_empty() {
-        return Ok(case);
+/// The probes by name: where none is named, all for which the suites and logs have something.
+pub(crate) fn names(
+    asking: &Asking,
+    suites: &[SuiteFile],
+    served: &[ServedLog],
+) -> Result<Vec<String>, AuditError> {
+    if !asking.probes.is_empty() {
+        return Ok(asking.probes.clone());
     }
-    let suites = parsed(&case, suites).map_err(AuditError::Plan)?;
+    let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
+    let mut names = Vec::new();
     for name in NAMES {
-        if lacks(name, &suites)?.is_none() {
-            case.probes.push(name.to_owned());
+        if lacks(name, &suites, served)?.is_none() {
+            names.push(name.to_owned());
         }
     }
-    Ok(case)
+    Ok(names)
 }
 
 /// The probes there are and the case does not run, with why.
-pub(crate) fn not_run(case: &Case, suites: &[SuiteFile]) -> Result<Vec<NotRun>, AuditError> {
-    let suites = parsed(case, suites).map_err(AuditError::Plan)?;
+pub(crate) fn not_run(
+    asking: &Asking,
+    suites: &[SuiteFile],
+    served: &[ServedLog],
+) -> Result<Vec<NotRun>, AuditError> {
+    let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
     NAMES
         .iter()
-        .filter(|name| !case.probes.iter().any(|p| p == *name))
+        .filter(|name| !asking.probes.iter().any(|p| p == *name))
         .map(|name| {
             Ok(NotRun {
                 probe: (*name).to_owned(),
-                because: lacks(name, &suites)?.unwrap_or_else(|| "the case leaves it out".into()),
+                because: lacks(name, &suites, served)?
+                    .unwrap_or_else(|| "the case leaves it out".into()),
             })
         })
         .collect()
 }
 
-// What probe `name` misses in the suites, if anything.
-fn lacks(name: &str, suites: &[Suite]) -> Result<Option<String>, AuditError> {
-    match standard(&[name.to_owned()], suites, &ProbeOptions::default()) {
+// What probe `name` misses in the suites and logs, if anything.
+fn lacks(name: &str, suites: &[Suite], served: &[ServedLog]) -> Result<Option<String>, AuditError> {
+    let options = ProbeOptions {
+        served: served.to_vec(),
+        ..ProbeOptions::default()
+    };
+    match standard(&[name.to_owned()], suites, &options) {
         Ok(_) => Ok(None),
+        Err(ProbeError::NoServed { .. }) => {
+            Ok(Some("the case names no log of served responses".into()))
+        }
         Err(ProbeError::NoItems { needed, .. }) => Ok(Some(format!("the suites hold no {needed}"))),
         Err(other) => Err(AuditError::Plan(other)),
     }
 }
 
-fn parsed(case: &Case, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {
+/// The logs of the case, parsed.
+pub(crate) fn served(case: &Case, logs: &[SuiteFile]) -> Result<Vec<ServedLog>, AuditError> {
+    case.served
+        .iter()
+        .zip(logs)
+        .map(|(entry, log)| {
+            let bytes = first(&log.bytes, case.limit);
+            ServedLog::parse(&entry.teacher, entry.regenerations, &log.name, bytes)
+        })
+        .collect::<Result<_, _>>()
+        .map_err(AuditError::Plan)
+}
+
+fn parsed(asking: &Asking, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {
     suites
         .iter()
-        .map(|suite| Suite::parse(&suite.name, first(&suite.bytes, case.limit)))
+        .map(|suite| Suite::parse(&suite.name, first(&suite.bytes, asking.limit)))
         .collect()
 }
 

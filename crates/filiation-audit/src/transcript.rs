@@ -55,10 +55,13 @@ impl Line {
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let line: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        let sum = Self::sum(&line.key, &line.want, &line.outcome);
-        (sum == line.sum)
-            .then_some(line)
-            .ok_or_else(|| "the line's digest does not fit its content".into())
+        if line.sum != Self::sum(&line.key, &line.want, &line.outcome) {
+            return Err("the line's digest does not fit its content".into());
+        }
+        if line.key != line.want.key() {
+            return Err("the line's key is not that of its question".into());
+        }
+        Ok(line)
     }
 }
 
@@ -67,8 +70,8 @@ impl Line {
 pub(crate) struct Transcript {
     path: PathBuf,
     answers: BTreeMap<Digest, Result<Answer, ModelError>>,
-    // Key and first byte of each line, in the order of the file.
-    lines: Vec<(Digest, u64)>,
+    // Key, kind of question and first byte of each line, in the order of the file.
+    lines: Vec<(Digest, &'static str, u64)>,
     bytes: u64,
 }
 
@@ -89,35 +92,90 @@ impl Transcript {
 
     fn load(path: PathBuf) -> Result<(Self, bool), AuditError> {
         let content = disk::read_if_there(&path)?.unwrap_or_default();
-        let mut transcript = Self {
+        let mut transcript = Self::empty(path);
+        let torn = transcript.take_all(&content)?;
+        Ok((transcript, torn))
+    }
+
+    fn empty(path: PathBuf) -> Self {
+        Self {
             path,
             answers: BTreeMap::new(),
             lines: Vec::new(),
             bytes: 0,
-        };
-        let mut rest = content.as_slice();
+        }
+    }
+
+    // Takes whole lines; says whether a torn tail follows them.
+    fn take_all(&mut self, content: &[u8]) -> Result<bool, AuditError> {
+        let mut rest = content;
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             let (bytes, next) = (&rest[..end], &rest[end + 1..]);
             match Line::parse(bytes) {
-                Ok(line) => transcript.take(line, end as u64 + 1),
+                Ok(line) => self.take(line, end as u64 + 1),
                 // A crash of the machine may leave a last line of the right length and wrong bytes.
                 Err(_) if next.is_empty() => break,
                 Err(reason) => {
                     return Err(AuditError::Damaged {
-                        line: transcript.lines.len() + 1,
-                        path: transcript.path,
+                        line: self.lines.len() + 1,
+                        path: self.path.clone(),
                         reason,
                     });
                 }
             }
             rest = next;
         }
-        let torn = !rest.is_empty();
-        Ok((transcript, torn))
+        Ok(!rest.is_empty())
+    }
+
+    /// The answers in `content`, the lines of a log without a torn tail. `path` is for errors,
+    /// which count lines from `content` on.
+    pub(crate) fn of_bytes(path: PathBuf, content: &[u8]) -> Result<Self, AuditError> {
+        let mut transcript = Self::empty(path);
+        if transcript.take_all(content)? {
+            return Err(AuditError::Damaged {
+                line: transcript.lines.len() + 1,
+                path: transcript.path,
+                reason: "the line is cut short".into(),
+            });
+        }
+        Ok(transcript)
+    }
+
+    /// Takes in what others appended since; a tail that one of them tore is cut off.
+    pub(crate) fn catch_up(&mut self) -> Result<(), AuditError> {
+        let content = disk::read_from(&self.path, self.bytes)?;
+        if self.take_all(&content)? {
+            disk::truncate(&self.path, self.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Every answer by the key of its question.
+    pub(crate) fn into_answers(self) -> BTreeMap<Digest, Result<Answer, ModelError>> {
+        self.answers
+    }
+
+    /// How many questions were put.
+    pub(crate) fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// How many were answered and how many failed, by kind of question.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        let mut counts = BTreeMap::new();
+        for (key, kind, _) in &self.lines {
+            let count: &mut (u64, u64) = counts.entry(*kind).or_default();
+            match self.answers.get(key) {
+                Some(Ok(_)) => count.0 += 1,
+                _ => count.1 += 1,
+            }
+        }
+        counts
     }
 
     fn take(&mut self, line: Line, length: u64) {
-        self.lines.push((line.key, self.bytes));
+        self.lines.push((line.key, line.want.kind(), self.bytes));
         self.bytes += length;
         let result = match line.outcome {
             Outcome::Answer(answer) => Ok(answer),
@@ -164,11 +222,11 @@ impl Transcript {
         if there == 0 || there == keys.len() {
             return Ok(());
         }
-        let Some(at) = self.lines.iter().position(|(key, _)| keys.contains(key)) else {
+        let Some(at) = self.lines.iter().position(|(key, ..)| keys.contains(key)) else {
             return Ok(());
         };
-        self.bytes = self.lines[at].1;
-        for (key, _) in self.lines.drain(at..) {
+        self.bytes = self.lines[at].2;
+        for (key, ..) in self.lines.drain(at..) {
             self.answers.remove(&key);
         }
         disk::truncate(&self.path, self.bytes)

@@ -1,10 +1,12 @@
 //! How a failure is told.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use filiation_audit::AuditError;
 use filiation_checkpoint::CheckpointError;
+use filiation_core::Digest;
 use filiation_model::LoadError;
 use filiation_report::clean;
 
@@ -21,6 +23,23 @@ impl std::fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// A file that is another than the one that was told of.
+#[derive(Debug)]
+pub(crate) struct Mismatch {
+    pub(crate) path: PathBuf,
+    pub(crate) found: Digest,
+    pub(crate) expected: Digest,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (path, found, expected) = (self.path.display(), self.found, self.expected);
+        write!(f, "`{path}` is {found}, expected {expected}")
+    }
+}
+
+impl std::error::Error for Mismatch {}
 
 /// Writes an error, its causes and what to do about it to standard error.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {

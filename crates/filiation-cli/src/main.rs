@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod day;
 mod failure;
 mod models;
 mod output;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use filiation_audit::{BoxError, Profile, Provider, Seat};
-use filiation_checkpoint::{Checkpoint, CheckpointError, Limits};
+use filiation_checkpoint::{Checkpoint, CheckpointError, Limits, ModelWeights};
 use filiation_core::{Message, Model, Prompt, Want, WeightRelation};
-use filiation_model::{DeviceChoice, LoadError, LocalModel};
+use filiation_model::{DeviceChoice, Gguf, LoadError, LocalModel};
 
 use crate::size::Size;
 
@@ -75,6 +75,30 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
     holds(&named) && !path.join("config.json").is_file()
 }
 
+/// The weights at a path, nothing of which is run.
+pub(crate) fn weights(path: &Path, limits: &Limits) -> Result<Box<dyn ModelWeights>, BoxError> {
+    Ok(match Gguf::find(path)? {
+        Some(file) => Box::new(Gguf::open(&file, limits)?),
+        None => Box::new(Checkpoint::open(path, limits)?),
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn features() -> &'static str {
+    if is_x86_feature_detected!("avx512f") {
+        " avx512"
+    } else if is_x86_feature_detected!("avx2") {
+        " avx2"
+    } else {
+        ""
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn features() -> &'static str {
+    ""
+}
+
 fn has_template(model: &LocalModel) -> bool {
     model.supports(&Want::TopK {
         prompt: Prompt::user("Hello"),
@@ -115,16 +139,20 @@ impl Provider for Local {
         Ok(Box::new(self.open(seat.path)?))
     }
 
+    // Kernels differ by what the processor can do, and so may the last digits.
+    fn engine(&self) -> String {
+        let wide = features();
+        let (version, arch) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+        format!("filiation {version} on {} ({arch}{wide})", self.device)
+    }
+
     fn relate(
         &self,
         this: &Seat<'_>,
         other: &Seat<'_>,
     ) -> Result<Option<WeightRelation>, BoxError> {
-        if is_gguf(this.path) || is_gguf(other.path) {
-            return Ok(None);
-        }
-        let this = Checkpoint::open(this.path, &self.limits)?;
-        let other = Checkpoint::open(other.path, &self.limits)?;
-        Ok(Some(filiation_probes::lineage::relate(&this, &other)?))
+        let this = weights(this.path, &self.limits)?;
+        let other = weights(other.path, &self.limits)?;
+        Ok(Some(filiation_probes::lineage::relate(&*this, &*other)?))
     }
 }

@@ -173,6 +173,14 @@ pub enum Want {
         /// Compared with.
         with: Role,
     },
+    /// `want`, put to one party alone of the roles asked. Stands only in plans: collecting asks
+    /// that party `want` itself, under the same id.
+    Only {
+        /// Name of the party.
+        party: String,
+        /// What it is asked.
+        want: Box<Self>,
+    },
 }
 
 impl Want {
@@ -186,7 +194,13 @@ impl Want {
             Self::Choice { .. } => "choice",
             Self::Hidden { .. } => "hidden",
             Self::CompareWeights { .. } => "compare-weights",
+            Self::Only { .. } => "only",
         }
+    }
+
+    /// Digest of the question: equal questions share one answer.
+    pub fn key(&self) -> Digest {
+        Digest::of(&canonical::to_bytes(self))
     }
 }
 
@@ -196,7 +210,8 @@ impl Want {
 pub struct Request {
     /// Unique in the plan.
     pub id: RequestId,
-    /// Which roles it is put to. Every party of such a role is asked the same.
+    /// Which roles it is put to. Every party of such a role is asked the same, but for
+    /// [`Want::Only`].
     pub to: Vec<Role>,
     /// What is asked.
     pub want: Want,
@@ -205,6 +220,6 @@ pub struct Request {
 impl Request {
     /// Digest of what is asked, the id left out: equal questions share one answer.
     pub fn key(&self) -> Digest {
-        Digest::of(&canonical::to_bytes(&self.want))
+        self.want.key()
     }
 }

@@ -82,6 +82,30 @@ pub enum LabError {
         /// One past the last line wanted.
         to: usize,
     },
+    /// A pool of text that is dealt out is used up.
+    #[error("`{group}` has {left} lines of source `{source_name}` left, `{model}` wants {wanted}")]
+    Pool {
+        /// The factorial or lineages.
+        group: String,
+        /// The model that gets too few.
+        model: String,
+        /// The source.
+        source_name: String,
+        /// Lines wanted.
+        wanted: usize,
+        /// Lines left.
+        left: usize,
+    },
+    /// A line that is dealt out is another model's too.
+    #[error("`{one}` and `{other}` both read lines of source `{source_name}` that are dealt out")]
+    Overlap {
+        /// A model.
+        one: String,
+        /// Another.
+        other: String,
+        /// The source.
+        source_name: String,
+    },
     /// Fewer rows than a model is to be trained on.
     #[error("model `{model}` wants {wanted} rows of text, its slices give {got}")]
     Rows {

@@ -17,6 +17,7 @@ mod attention;
 mod backward;
 mod build;
 mod check;
+mod deal;
 mod error;
 mod folder;
 mod head;
@@ -40,6 +41,7 @@ pub use adapter::{
     AdapterEntry, AdapterRecipe, AdapterTeacher, Projection, Prompts, Rank, adapt, merge,
 };
 pub use build::{Built, Progress, build};
+pub use deal::{Factorial, Lineages, Roots, Taught, Tune};
 pub use error::LabError;
 pub use lineage::{Lineage, Parent, Tie};
 pub use recipe::{

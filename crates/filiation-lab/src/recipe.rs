@@ -5,7 +5,7 @@ use std::path::Path;
 use filiation_core::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::LabError;
+use crate::{Factorial, LabError, Lineages};
 
 /// Format of recipes and of `lineage.json` that this version reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -29,8 +29,14 @@ pub struct Recipe {
     /// Schedules by name.
     pub schedules: BTreeMap<String, Schedule>,
     /// The models; parents before children.
-    #[serde(rename = "model")]
+    #[serde(rename = "model", default)]
     pub models: Vec<ModelRecipe>,
+    /// Students by combination; [`Recipe::expand`] turns them into models.
+    #[serde(rename = "factorial", default, skip_serializing_if = "Vec::is_empty")]
+    pub factorials: Vec<Factorial>,
+    /// Families by number; [`Recipe::expand`] turns them into models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineages: Vec<Lineages>,
 }
 
 /// Type of the stored weights. Training is in f32; a child starts from what is stored.
@@ -160,19 +166,20 @@ pub enum Signal {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe file.
+    /// Reads, expands and checks a recipe file.
     ///
     /// # Errors
-    /// When the file cannot be read, is not a recipe, or [`Recipe::check`] refuses it.
+    /// When the file cannot be read, is not a recipe, or [`Recipe::expand`] or [`Recipe::check`] refuses it.
     pub fn read(path: &Path) -> Result<Self, LabError> {
         let text = fs::read_to_string(path).map_err(|source| LabError::Read {
             path: path.into(),
             source,
         })?;
-        let recipe: Self = toml::from_str(&text).map_err(|source| LabError::Recipe {
+        let mut recipe: Self = toml::from_str(&text).map_err(|source| LabError::Recipe {
             path: path.into(),
             source: Box::new(source),
         })?;
+        recipe.expand()?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -207,6 +214,13 @@ impl ModelRecipe {
             kind,
             name: name.into(),
         }
+    }
+}
+
+impl Slice {
+    /// How many lines it has.
+    pub const fn lines(&self) -> usize {
+        self.to.saturating_sub(self.from)
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Stream {
     Order = 3,
     Sample = 4,
     Mix = 5,
-    Forms = 6,
+    Deal = 6,
 }
 
 pub(crate) fn stream(seed: u64, stream: Stream) -> ChaCha8Rng {

@@ -1,4 +1,4 @@
-use filiation_core::{Axis, Proposition, Statistic};
+use filiation_core::{Axis, Basis, Proposition, Statistic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +24,12 @@ impl Contrast {
         Proposition::ALTERNATIVES
             .iter()
             .map(|&alternative| {
-                let (present, because) = match statistic.axis {
-                    Axis::WeightLineage => (false, weights_are_blind()),
-                    Axis::TeacherIdentity => of_teacher(alternative, setting, &used),
+                let (present, because) = match (statistic.axis, statistic.basis) {
+                    (Axis::WeightLineage, _) => (false, weights_are_blind()),
+                    (Axis::TeacherIdentity, Basis::Design) => (true, by_design()),
+                    (Axis::TeacherIdentity, Basis::Population) => {
+                        of_teacher(alternative, setting, &used)
+                    }
                 };
                 Self {
                     alternative,
@@ -40,6 +43,12 @@ impl Contrast {
 
 fn weights_are_blind() -> String {
     "weights say what the suspect was initialised from, not whose outputs it learned from".into()
+}
+
+fn by_design() -> String {
+    "the null is made by our own randomisation and holds for any model that did not learn from \
+     these very texts, whatever else it learned from"
+        .into()
 }
 
 fn of_teacher(alternative: Proposition, named: &Setting, used: &Setting) -> (bool, String) {

@@ -11,10 +11,13 @@ mod contrast;
 mod evidence;
 mod ladder;
 mod opinion;
+pub mod pilot;
+mod record;
 mod setting;
 
 pub use contrast::Contrast;
 pub use evidence::{Evidence, Ranked, weigh};
 pub use ladder::{LADDER, Needs, Population, Rung, Shortfall, Tier};
 pub use opinion::{Agreement, Opinion, ProbeRank};
+pub use record::{Candidate, Cost, History, Outcome, Record, Scored};
 pub use setting::Setting;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use filiation_core::{Axis, Proposition};
+use filiation_core::{Axis, Basis, Proposition};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ impl Opinion {
 fn agree(teacher: &str, evidence: &[Evidence]) -> Agreement {
     let places: Vec<_> = evidence
         .iter()
-        .filter(|e| e.axis == Axis::TeacherIdentity)
+        .filter(|e| is_ranking(e))
         .filter_map(|e| Some((e, e.ranked.iter().find(|r| r.candidate == teacher)?)))
         .collect();
     let count = |wanted: &dyn Fn(&crate::Ranked) -> bool| {
@@ -92,11 +92,9 @@ fn agree(teacher: &str, evidence: &[Evidence]) -> Agreement {
 }
 
 fn statements(setting: &Setting, evidence: &[Evidence], agreement: &[Agreement]) -> Vec<String> {
-    let scored = evidence
-        .iter()
-        .filter(|e| e.axis == Axis::TeacherIdentity)
-        .count();
+    let scored = evidence.iter().filter(|e| is_ranking(e)).count();
     let mut all = vec![ranking(setting, agreement, scored)];
+    all.extend(evidence.iter().filter_map(designed));
     if let Some(e) = evidence.iter().find(|e| e.axis == Axis::TeacherIdentity) {
         all.push(e.limit.clone());
     }
@@ -121,7 +119,7 @@ fn statements(setting: &Setting, evidence: &[Evidence], agreement: &[Agreement])
 fn ranking(setting: &Setting, agreement: &[Agreement], scored: usize) -> String {
     let suspect = &setting.suspect;
     if scored == 0 {
-        return format!("no probe could compare `{suspect}` with the candidate teachers");
+        return format!("no probe could rank the candidate teachers of `{suspect}`");
     }
     let named = |pick: fn(&Agreement) -> u32| {
         agreement
@@ -143,6 +141,21 @@ fn ranking(setting: &Setting, agreement: &[Agreement], scored: usize) -> String 
     )
 }
 
+// Scores that rank the candidates. An exact test speaks of one candidate at a time, and is told
+// apart.
+fn is_ranking(evidence: &Evidence) -> bool {
+    evidence.axis == Axis::TeacherIdentity && evidence.basis == Basis::Population
+}
+
+fn designed(evidence: &Evidence) -> Option<String> {
+    let exact = evidence.axis == Axis::TeacherIdentity && evidence.basis == Basis::Design;
+    let finding = evidence.finding.as_ref().filter(|_| exact)?;
+    Some(format!(
+        "exact test `{}`: {finding}",
+        evidence.method.name()
+    ))
+}
+
 // An alternative that no probe was set up to exclude stays open, and is said to.
 fn unheld(evidence: &[Evidence]) -> Vec<String> {
     Proposition::ALTERNATIVES
@@ -150,7 +163,7 @@ fn unheld(evidence: &[Evidence]) -> Vec<String> {
         .filter_map(|&alternative| {
             let contrasts: Vec<_> = evidence
                 .iter()
-                .filter(|e| e.axis == Axis::TeacherIdentity)
+                .filter(|e| is_ranking(e))
                 .flat_map(|e| e.contrasts.iter().filter(|c| c.alternative == alternative))
                 .collect();
             let open = !contrasts.is_empty() && contrasts.iter().all(|c| !c.present);

@@ -200,5 +200,5 @@ fn an_innocent_is_said_to_stand_by_no_candidate() {
     let opinion = Opinion::new(setting.clone(), vec![evidence]);
     assert!(opinion.statements[0].starts_with("no candidate stands above the others"));
     let silent = Opinion::new(setting, vec![]);
-    assert!(silent.statements[0].starts_with("no probe could compare"));
+    assert!(silent.statements[0].starts_with("no probe could rank"));
 }

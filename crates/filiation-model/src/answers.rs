@@ -87,7 +87,7 @@ impl Plan {
                 self.hidden.push((ids, layers.clone()));
                 Ok(Job::Hidden(self.hidden.len() - 1))
             }
-            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } => {
+            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } | Want::Only { .. } => {
                 Err(ModelError::Unsupported {
                     want: want.kind().into(),
                 })

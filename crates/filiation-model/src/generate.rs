@@ -54,7 +54,8 @@ pub(crate) fn completions(
         .collect();
     let sound = (0..wanted.len()).filter(|&i| results[i].is_none());
     let mut draw = Draw::new(decoder, ends, wanted, sound.collect());
-    let failure = draw.run().err().map(failed);
+    // From within the pool, so that each of many small shares of work begins at once.
+    let failure = rayon::scope(|_| draw.run()).err().map(failed);
     for (i, drawn) in draw.drawn.into_iter().enumerate() {
         if results[i].is_none() {
             results[i] = Some(match (drawn, &failure) {

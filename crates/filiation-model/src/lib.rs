@@ -19,5 +19,6 @@ pub use decoder::Product;
 pub use decoder::{Cache, Decoder, Hidden};
 pub use device::DeviceChoice;
 pub use error::{GgufProblem, LoadError};
+pub use gguf::Gguf;
 pub use local::LocalModel;
 pub use source::{Footprint, SharedBytes, WeightData, WeightSource};

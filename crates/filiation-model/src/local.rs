@@ -1,11 +1,9 @@
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use candle_core::Device;
 use filiation_checkpoint::config::ModelConfig;
-use filiation_checkpoint::{
-    ChatTemplate, Checkpoint, CheckpointError, FileDigest, Limits, Tokenizer,
-};
+use filiation_checkpoint::{ChatTemplate, Checkpoint, CheckpointError, Limits, Tokenizer};
 use filiation_core::{Answer, Message, Model, ModelError, ModelIdentity, Prompt, Request, Want};
 
 use crate::answers::Plan;
@@ -29,7 +27,7 @@ pub struct LocalModel {
 
 enum Origin {
     Folder(Arc<Checkpoint>),
-    Gguf(Arc<Gguf>, OnceLock<ModelIdentity>),
+    Gguf(Arc<Gguf>),
 }
 
 impl LocalModel {
@@ -65,7 +63,7 @@ impl LocalModel {
                 decoder,
                 text,
                 ends: gguf.ends()?,
-                origin: Origin::Gguf(gguf, OnceLock::new()),
+                origin: Origin::Gguf(gguf),
             });
         }
         let checkpoint = Arc::new(Checkpoint::open(path, limits)?);
@@ -119,7 +117,7 @@ impl Model for LocalModel {
     fn identity(&self) -> &ModelIdentity {
         match &self.origin {
             Origin::Folder(checkpoint) => checkpoint.identity(),
-            Origin::Gguf(gguf, identity) => identity.get_or_init(|| gguf_identity(gguf)),
+            Origin::Gguf(gguf) => gguf.identity(),
         }
     }
 
@@ -133,7 +131,7 @@ impl Model for LocalModel {
                 let last = self.decoder.config().layers.len();
                 layers.iter().all(|&layer| layer as usize <= last)
             }
-            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } => false,
+            Want::ScoreAnswers { .. } | Want::CompareWeights { .. } | Want::Only { .. } => false,
         }
     }
 
@@ -212,21 +210,6 @@ fn gguf_text(gguf: &Gguf, limits: &Limits) -> Result<Text, LoadError> {
 
 fn rendered(template: &ChatTemplate, messages: &[Message]) -> Result<String, String> {
     template.render(messages, true).map_err(|e| e.to_string())
-}
-
-fn gguf_identity(gguf: &Gguf) -> ModelIdentity {
-    let name = gguf
-        .path()
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    ModelIdentity {
-        source: gguf.path().display().to_string(),
-        digest: FileDigest::combine(&[FileDigest::of(name, gguf.map())]),
-        architecture: gguf.config().architecture.class().to_owned(),
-        parameters: gguf.parameters(),
-        tokenizer: None,
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use filiation_checkpoint::CheckpointError;
 
+use crate::served::ServedProblem;
+
 /// Why probes could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,6 +44,28 @@ pub enum ProbeError {
         /// What is wrong with it.
         problem: LineProblem,
     },
+    /// A line of a log of served responses is no entry.
+    #[error("log `{file}`, line {line}: {problem}")]
+    Served {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it. Never holds the text of a prompt or a response.
+        problem: ServedProblem,
+    },
+    /// Two logs are of one teacher, so that its regenerations could not be told apart.
+    #[error("two logs are of teacher `{teacher}`, expected one; hint: put them into one file")]
+    SharedTeacher {
+        /// The teacher.
+        teacher: String,
+    },
+    /// The case names no log of served responses.
+    #[error("probe `{probe}` finds no log of served responses, expected `served` in the case")]
+    NoServed {
+        /// The probe.
+        probe: &'static str,
+    },
     /// Two suites of a run share an id, so that transcripts could not tell them apart.
     #[error("suites `{first}` and `{second}` both have an item `{id}`, expected distinct ids")]
     SharedId {
@@ -62,6 +86,34 @@ pub enum ProbeError {
         /// The suites that were given.
         suites: Vec<String>,
     },
+    /// A file is no sound lineage pack.
+    #[error("lineage pack `{}`: {problem}", .file.display())]
+    Pack {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: PackProblem,
+    },
+    /// A lineage pack could not be read.
+    #[error("lineage pack `{}` cannot be read", .file.display())]
+    ReadPack {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A model has too little to make a pack of.
+    #[error("`{model}` has {found} {what}, needed at least {needed} for a lineage pack")]
+    TooSmall {
+        /// The model.
+        model: String,
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// How many it takes.
+        needed: usize,
+    },
     /// An option is out of range.
     #[error("probe option `{name}` is {got}, expected {expected}")]
     Option {
@@ -72,6 +124,56 @@ pub enum ProbeError {
         /// What is allowed.
         expected: &'static str,
     },
+}
+
+/// What is wrong with a lineage pack.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackProblem {
+    /// Other first bytes.
+    #[error("it does not begin as one does, expected `FLNPACK` and a version")]
+    Magic,
+    /// Another version of the format.
+    #[error("format version {found}, expected 1")]
+    Version {
+        /// The version.
+        found: u8,
+    },
+    /// The header is not what it should be; what the parser said.
+    #[error("header: {0}")]
+    Header(String),
+    /// Sketches of another kind.
+    #[error("made by `{found}`, expected `{expected}`")]
+    Method {
+        /// The method.
+        found: String,
+        /// That of this version.
+        expected: &'static str,
+    },
+    /// More than is read.
+    #[error("{what} is {found}, more than the limit of {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: u64,
+        /// How many are read.
+        limit: u64,
+    },
+    /// Shorter or longer than its header says.
+    #[error("{found} bytes, expected {expected} by its header")]
+    Length {
+        /// Bytes of the file.
+        found: u64,
+        /// Bytes that it should have.
+        expected: u64,
+    },
+    /// The content is not that which was written.
+    #[error("its digest does not agree with its content: the file was changed")]
+    Digest,
+    /// NaN or infinity.
+    #[error("a value is not finite")]
+    NotFinite,
 }
 
 /// What is wrong with a line of a suite.

@@ -4,16 +4,22 @@
 //! alone: it touches neither models nor the network. One that lacks its inputs abstains with a
 //! reason. `docs/probes/` has a page for each.
 
+pub mod behaviour;
+pub mod canary;
 mod contrast;
 pub mod divergence;
 mod error;
+pub mod knowledge;
 pub mod lineage;
+pub mod memory;
 mod options;
 mod registry;
+pub mod served;
 pub mod suite;
 
-pub use error::{LineProblem, ProbeError};
+pub use error::{LineProblem, PackProblem, ProbeError};
 pub use lineage::relate::relate;
 pub use options::{ProbeOptions, PromptForm};
 pub use registry::{NAMES, standard};
+pub use served::{Served, ServedLog};
 pub use suite::{Item, Suite};

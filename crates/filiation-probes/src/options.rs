@@ -1,7 +1,7 @@
 use filiation_core::{Digest, Prompt, Sampling};
 use filiation_stats::Bootstrap;
 
-use crate::{Item, ProbeError};
+use crate::{Item, ProbeError, ServedLog};
 
 /// How items that are user turns are put. Every party is asked in the same form, because a
 /// teacher's text is scored after the prompt that it answered.
@@ -42,6 +42,8 @@ pub struct ProbeOptions {
     pub level: f64,
     /// Seed of sampling and bootstrap.
     pub seed: u64,
+    /// What candidate teachers served, one log a teacher.
+    pub served: Vec<ServedLog>,
 }
 
 impl Default for ProbeOptions {
@@ -55,6 +57,7 @@ impl Default for ProbeOptions {
             draws: 2000,
             level: 0.95,
             seed: 0,
+            served: Vec::new(),
         }
     }
 }

@@ -1,19 +1,58 @@
 use filiation_core::Probe;
 
-use crate::divergence::{choice_priors::ChoicePriors, tlu_did::TluDid};
+use crate::behaviour::identity_claims::IdentityClaims;
+use crate::behaviour::name_ensembles::NameEnsembles;
+use crate::behaviour::refusal_difference::RefusalDifference;
+use crate::behaviour::style_displacement::StyleDisplacement;
+use crate::canary::regeneration_rank::RegenerationRank;
+use crate::divergence::choice_priors::ChoicePriors;
+use crate::divergence::directional_displacement::DirectionalDisplacement;
+use crate::divergence::divergence_agreement::DivergenceAgreement;
+use crate::divergence::reasoning_origin::ReasoningOrigin;
+use crate::divergence::representation::Representation;
+use crate::divergence::reversed_typicality::ReversedTypicality;
+use crate::divergence::template_residue::TemplateResidue;
+use crate::divergence::tlu_did::TluDid;
+use crate::knowledge::capability_retention::CapabilityRetention;
+use crate::knowledge::teacher_unique_errors::TeacherUniqueErrors;
 use crate::lineage::WeightLineage;
+use crate::memory::seen_questions::SeenQuestions;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
-type Make = fn(&[Suite], &ProbeOptions) -> Result<Box<dyn Probe>, ProbeError>;
+type Planned = Result<Box<dyn Probe>, ProbeError>;
+type Make = fn(&[Suite], &ProbeOptions) -> Planned;
+
+fn boxed<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
+    Ok(Box::new(probe?))
+}
+
+// One line a probe.
+macro_rules! probes {
+    ($($name:literal => $make:expr,)*) => {
+        &[$(($name, $make)),*]
+    };
+}
 
 /// The probes there are, in the order of reports, each with what plans it.
-const PROBES: [(&str, Make); 3] = [
-    ("weight-lineage", |_, _| Ok(Box::new(WeightLineage::new()))),
-    ("tlu-did", |s, o| Ok(Box::new(TluDid::new(s, o)?))),
-    ("choice-priors", |s, o| {
-        Ok(Box::new(ChoicePriors::new(s, o)?))
-    }),
-];
+const PROBES: &[(&str, Make)] = probes! {
+    "weight-lineage" => |_, _| boxed(Ok(WeightLineage::new())),
+    "regeneration-rank" => |s, o| boxed(RegenerationRank::new(s, o)),
+    "tlu-did" => |s, o| boxed(TluDid::new(s, o)),
+    "choice-priors" => |s, o| boxed(ChoicePriors::new(s, o)),
+    "directional-displacement" => |s, o| boxed(DirectionalDisplacement::new(s, o)),
+    "divergence-agreement" => |s, o| boxed(DivergenceAgreement::new(s, o)),
+    "reversed-typicality" => |s, o| boxed(ReversedTypicality::new(s, o)),
+    "reasoning-origin" => |s, o| boxed(ReasoningOrigin::new(s, o)),
+    "template-residue" => |s, o| boxed(TemplateResidue::new(s, o)),
+    "teacher-unique-errors" => |s, o| boxed(TeacherUniqueErrors::new(s, o)),
+    "capability-retention" => |s, o| boxed(CapabilityRetention::new(s, o)),
+    "representation" => |s, o| boxed(Representation::new(s, o)),
+    "seen-questions" => |s, o| boxed(SeenQuestions::new(s, o)),
+    "style-displacement" => |s, o| boxed(StyleDisplacement::new(s, o)),
+    "name-ensembles" => |s, o| boxed(NameEnsembles::new(s, o)),
+    "refusal-difference" => |s, o| boxed(RefusalDifference::new(s, o)),
+    "identity-claims" => |s, o| boxed(IdentityClaims::new(s, o)),
+};
 
 /// The names of the probes there are, in the order of reports.
 pub const NAMES: [&str; PROBES.len()] = {
@@ -54,20 +93,38 @@ pub fn standard(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ServedLog;
 
+    // One item of every domain that a probe asks about.
     fn suites() -> Vec<Suite> {
-        let lines = concat!(
-            r#"{"id":"a","text":"Say.","domain":"chat","language":"en","licence":"Apache-2.0"}"#,
-            "\n",
-            r#"{"id":"b","text":"Pick.","options":["1","2"],"domain":"choice","language":"en","licence":"Apache-2.0"}"#,
-        );
-        vec![Suite::parse("s.jsonl", lines.as_bytes()).expect("two good lines")]
+        let items = [
+            r#""domain":"chat""#,
+            r#""domain":"choice","options":["1","2"]"#,
+            r#""domain":"question","options":["1","2"],"key":"2""#,
+            r#""domain":"name""#,
+            r#""domain":"refusal""#,
+            r#""domain":"identity""#,
+            r#""domain":"seen","twin":"i-7""#,
+            r#""domain":"seen""#,
+        ];
+        let lines = items.iter().enumerate().map(|(i, rest)| {
+            let about = format!(r#""id":"i-{i}","text":"{i}?","language":"en""#);
+            format!(r#"{{{about},"licence":"Apache-2.0",{rest}}}"#)
+        });
+        let lines: Vec<String> = lines.collect();
+        vec![Suite::parse("s.jsonl", lines.join("\n").as_bytes()).expect("good lines")]
     }
 
     #[test]
     fn every_name_builds_the_probe_of_that_name() {
         let names = NAMES.map(str::to_owned);
-        let probes = standard(&names, &suites(), &ProbeOptions::default()).expect("all names");
+        let line = br#"{"id":"r","prompt":"Say.","response":"Said."}"#;
+        let log = ServedLog::parse("t", 9, "served.jsonl", line).expect("a good line");
+        let options = ProbeOptions {
+            served: vec![log],
+            ..ProbeOptions::default()
+        };
+        let probes = standard(&names, &suites(), &options).expect("all names");
         assert!(probes.iter().map(|p| p.id().name()).eq(NAMES));
     }
 

@@ -248,6 +248,12 @@ pub(crate) fn select(suites: &[Suite], wanted: impl Fn(&Item) -> bool) -> Select
     }
 }
 
+/// At most `most` of `items`, evenly spread.
+pub(crate) fn spread<'a>(items: &[&'a Item], most: usize) -> Vec<&'a Item> {
+    let n = items.len().min(most);
+    (0..n).map(|i| items[i * items.len() / n]).collect()
+}
+
 pub(crate) struct Selection<'a> {
     pub(crate) items: Vec<&'a Item>,
     pub(crate) suites: String,

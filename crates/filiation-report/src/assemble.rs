@@ -2,8 +2,8 @@ use filiation_core::{Axis, Party, Proposition, Reason};
 use filiation_lr::{Evidence, Opinion, Setting};
 
 use crate::{
-    Alternative, CaseFacts, Contested, FoundBy, Held, Outcome, ProbeRecord, Report, SuiteFacts,
-    Tool,
+    Alternative, CaseFacts, Contested, FoundBy, Held, Outcome, ProbeRecord, RecordingFacts, Report,
+    SuiteFacts, Tool,
 };
 
 /// What a report is made of.
@@ -13,6 +13,8 @@ pub struct Parts {
     pub case: CaseFacts,
     /// The models in the order of the case.
     pub parties: Vec<Party>,
+    /// Those of them that answered from a recording.
+    pub recordings: Vec<RecordingFacts>,
     /// The prompts.
     pub suites: Vec<SuiteFacts>,
     /// Every probe of the plan.
@@ -40,6 +42,7 @@ impl Report {
             opinion: Opinion::new(setting, parts.evidence),
             case: parts.case,
             parties: parts.parties,
+            recordings: parts.recordings,
             suites: parts.suites,
             probes: parts.probes,
         }
@@ -113,6 +116,13 @@ fn limitations(parts: &Parts, setting: &Setting) -> Vec<String> {
                 .into(),
         );
     }
+    all.extend(parts.recordings.iter().map(|recording| {
+        format!(
+            "`{}` was not asked but answered from a recording of {}: it shows the model of that \
+             day, and what it was not asked then could not be asked now",
+            recording.party, recording.recorded
+        )
+    }));
     if let Some(limit) = parts.case.limit {
         all.push(format!(
             "at most {limit} prompts of each suite were used: for trying out, not for a finding"

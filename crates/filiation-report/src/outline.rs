@@ -273,6 +273,18 @@ fn making(report: &Report) -> Vec<Block> {
         ),
         format!("Plan {}", short(&case.plan)),
     ];
+    items.extend(report.recordings.iter().map(|r| {
+        let version = r.version.as_ref();
+        format!(
+            "`{}` from pack {} of {}: {} answers of `{}`{}",
+            r.party,
+            short(&r.pack),
+            r.recorded,
+            r.answers,
+            r.source,
+            version.map_or_else(String::new, |v| format!(", version {v}"))
+        )
+    }));
     items.extend(report.suites.iter().map(|s| {
         format!(
             "Suite `{}`: {} prompts, {}",

@@ -65,6 +65,24 @@ pub struct SuiteFacts {
     pub prompts: u64,
 }
 
+/// A party that answered from a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingFacts {
+    /// The party.
+    pub party: String,
+    /// Digest that names the pack.
+    pub pack: Digest,
+    /// Where the model was when it was recorded, in the words of whoever did.
+    pub source: String,
+    /// The model's version, in the same words.
+    pub version: Option<String>,
+    /// Day of the recording (UTC), `YYYY-MM-DD`.
+    pub recorded: String,
+    /// Answers in the pack.
+    pub answers: u64,
+}
+
 /// One alternative to "distilled", and what was held against it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -151,6 +169,8 @@ pub struct Report {
     pub propositions: Vec<Contested>,
     /// The models.
     pub parties: Vec<Party>,
+    /// Those of them that answered from a recording.
+    pub recordings: Vec<RecordingFacts>,
     /// The prompts.
     pub suites: Vec<SuiteFacts>,
     /// The probes.

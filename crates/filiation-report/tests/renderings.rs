@@ -6,8 +6,8 @@ use filiation_core::{
 };
 use filiation_lr::{Population, Setting, weigh};
 use filiation_report::{
-    CaseFacts, FoundBy, Input, NotRun, Outcome, Parts, ProbeRecord, Report, SuiteFacts, render,
-    schema,
+    CaseFacts, FoundBy, Input, NotRun, Outcome, Parts, ProbeRecord, RecordingFacts, Report,
+    SuiteFacts, render, schema,
 };
 
 fn party(name: &str, role: Role, source: &str) -> Party {
@@ -87,6 +87,14 @@ fn report(source: &str) -> Report {
             }],
         },
         parties,
+        recordings: vec![RecordingFacts {
+            party: "t1".into(),
+            pack: Digest::of(b"pack"),
+            source: "teachers/t1".into(),
+            version: Some("2026-01".into()),
+            recorded: "2026-02-03".into(),
+            answers: 64,
+        }],
         suites: vec![SuiteFacts {
             name: "openings.jsonl".into(),
             digest: Digest::of(b"suite"),

@@ -364,6 +364,12 @@ pub enum CheckpointError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// Another reader of weights failed.
+    #[error("{cause}")]
+    Reader {
+        /// What it said.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// `name` as it may stand in a message: control characters escaped, at most 120 characters.

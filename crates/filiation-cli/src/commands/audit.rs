@@ -1,20 +1,19 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use filiation_audit::{Case, Entry, Run, measure, report, weigh};
-use filiation_model::DeviceChoice;
 use filiation_probes::NAMES;
 use filiation_report::{FoundBy, render};
 
+use super::asked::{Asked, Computed};
 use crate::failure::Usage;
-use crate::models::Local;
 use crate::output;
 use crate::progress::Shown;
-use crate::size::Size;
 
 /// Audits a suspect. The same command again goes on where it stopped; on a finished run it
-/// prints the report again.
+/// prints the report again. A path that ends in `.pack` answers from a recording (`filiation
+/// collect`).
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     filiation audit corpora/demo/case.toml\n  \
@@ -33,40 +32,17 @@ pub(crate) struct Audit {
     /// A model known not to have learned from any candidate; repeat for each.
     #[arg(long = "control", value_name = "[NAME=]PATH")]
     controls: Vec<String>,
-    /// A probe by name; repeat for each. All where none is given.
-    #[arg(long = "probe", value_name = "NAME")]
-    probes: Vec<String>,
-    /// A prompt suite (JSONL); repeat for each.
-    #[arg(long = "suite", value_name = "FILE")]
-    suites: Vec<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
     /// Run directory. Default: `runs/<case name>`.
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Where to compute: `cpu`, `cuda`, `cuda:N`, `metal`.
-    #[arg(long, env = "FILIATION_DEVICE", default_value = "cpu")]
-    device: DeviceChoice,
-    /// Most memory that a model may take, such as `2GB`: of this process, or of the GPU. A larger
-    /// model is computed one layer after the other, slower and with the same results.
-    #[arg(long, env = "FILIATION_MAX_MEMORY", value_name = "SIZE")]
-    max_memory: Option<Size>,
-    /// Seed of every random choice.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Most tokens a completion may have.
-    #[arg(long)]
-    max_tokens: Option<u32>,
-    /// Completions of each prompt by each teacher.
-    #[arg(long)]
-    samples: Option<u32>,
-    /// Sampling temperature of the teachers.
-    #[arg(long, allow_negative_numbers = true)]
-    temperature: Option<f64>,
-    /// Put every prompt as plain text, chat templates unused.
-    #[arg(long)]
-    raw: bool,
-    /// Only the first prompts of each suite: for trying out, and said so in the report.
-    #[arg(long, value_name = "PROMPTS")]
-    limit: Option<usize>,
+    /// Folder of answers that runs on this machine share: what is there is not computed again.
+    /// The report is the same with it and without.
+    #[arg(long, env = "FILIATION_ANSWERS", value_name = "DIR")]
+    answers: Option<PathBuf>,
+    #[command(flatten)]
+    computed: Computed,
     /// `named-in-advance` or `batch:m`.
     #[arg(long)]
     found_by: Option<FoundBy>,
@@ -82,12 +58,12 @@ impl Audit {
             Some(root) => root.clone(),
             None => Path::new("runs").join(&case.name),
         };
-        let provider = Local::on(self.device, self.max_memory).raw(case.raw);
+        let provider = self.computed.provider(case.raw);
         let all = case.probes.is_empty();
-        let run = Run::begin(&root, case, &folder, &provider)?;
+        let run = Run::begin(&root, case, &folder, &provider)?.sharing(self.answers);
         for name in NAMES.iter().filter(|_| all) {
             if !run.case().probes.iter().any(|p| p == name) {
-                Shown::line(&format!("not run, the suites hold nothing for it: {name}"));
+                Shown::line(&format!("not run, the case holds nothing for it: {name}"));
             }
         }
         run.collect(&folder, &provider, &Shown::new())?;
@@ -112,27 +88,10 @@ impl Audit {
         } else {
             (self.case_of_flags()?, PathBuf::new())
         };
-        if !self.probes.is_empty() {
-            case.probes.clone_from(&self.probes);
-        }
-        if !self.suites.is_empty() {
-            // Given relative to the working directory, kept relative to the case file.
-            let place = |suite: &PathBuf| -> Result<PathBuf> {
-                if is_file {
-                    std::path::absolute(suite)
-                        .with_context(|| format!("cannot find `{}`", suite.display()))
-                } else {
-                    Ok(suite.clone())
-                }
-            };
-            case.suites = self.suites.iter().map(place).collect::<Result<_>>()?;
-        }
-        case.seed = self.seed.unwrap_or(case.seed);
-        case.max_tokens = self.max_tokens.unwrap_or(case.max_tokens);
-        case.samples = self.samples.unwrap_or(case.samples);
-        case.temperature = self.temperature.unwrap_or(case.temperature);
-        case.raw |= self.raw;
-        case.limit = self.limit.or(case.limit);
+        let mut asking = case.asking();
+        self.asked.put_into(&mut asking);
+        case.suites = self.asked.suites(case.suites, is_file)?;
+        case.ask(asking);
         case.prior = self.prior.or(case.prior);
         case.found_by = self.found_by.unwrap_or(case.found_by);
         Ok((case, folder))
@@ -170,16 +129,17 @@ impl Audit {
             base: self.base.as_deref().map(entry),
             teachers: self.teachers.iter().map(|t| entry(t)).collect(),
             controls: self.controls.iter().map(|c| entry(c)).collect(),
+            served: Vec::new(),
         })
     }
 }
 
 // `NAME=PATH` or `PATH`.
-fn entry(text: &str) -> Entry {
+pub(super) fn entry(text: &str) -> Entry {
     match text.split_once('=') {
         Some((name, path)) if !name.contains(['/', '\\']) => Entry {
             name: name.to_owned(),
-            path: path.into(),
+            ..Entry::at(path)
         },
         _ => Entry::at(text),
     }

@@ -2,18 +2,18 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use filiation_checkpoint::{Checkpoint, FileDigest, Limits};
-use filiation_core::{Model, ModelIdentity};
-use filiation_model::{DeviceChoice, LocalModel};
+use filiation_checkpoint::config::ModelConfig;
+use filiation_checkpoint::{Checkpoint, CheckpointError, FileDigest, Limits, ModelWeights};
+use filiation_core::ModelIdentity;
+use filiation_model::Gguf;
 use filiation_report::clean;
 use serde::Serialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
-use crate::models::is_gguf;
 use crate::output;
 
-/// Shows what a model folder holds: identity, configuration, files with their digests, tokenizer,
+/// Shows what a model folder or GGUF file holds: identity, configuration, files with their digests, tokenizer,
 /// chat template, and what a reader should know. Nothing is run.
 #[derive(Args)]
 pub(crate) struct Inspect {
@@ -24,7 +24,10 @@ pub(crate) struct Inspect {
 #[derive(Serialize)]
 struct Inspection {
     identity: ModelIdentity,
-    configuration: Option<Configuration>,
+    configuration: Configuration,
+    /// Storage types of a GGUF file's tensors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<String>,
     files: Vec<FileDigest>,
     tokenizer: Option<TokenizerFacts>,
     template: Option<String>,
@@ -51,20 +54,28 @@ struct TokenizerFacts {
     embedding_rows: usize,
 }
 
+impl Configuration {
+    fn of(config: &ModelConfig) -> Self {
+        Self {
+            vocabulary: config.vocabulary,
+            layers: config.layers.len(),
+            width: config.width,
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            feed_forward: config.feed_forward,
+            positions: config.positions,
+            tied: config.tied,
+        }
+    }
+}
+
 impl Inspect {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let found = if is_gguf(&self.suspect) {
-            let model = LocalModel::open(&self.suspect, DeviceChoice::Cpu, &Limits::default())?;
-            Inspection {
-                identity: model.identity().clone(),
-                configuration: None,
-                files: Vec::new(),
-                tokenizer: None,
-                template: None,
-                findings: Vec::new(),
-            }
-        } else {
-            Inspection::of(&Checkpoint::open(&self.suspect, &Limits::default())?)?
+        let limits = Limits::default();
+        let found = match Gguf::find(&self.suspect)? {
+            Some(file) => Inspection::of_gguf(&Gguf::open(&file, &limits)?)?,
+            None => Inspection::of(&Checkpoint::open(&self.suspect, &limits)?)?,
         };
         if json {
             output::json(&found)
@@ -76,7 +87,6 @@ impl Inspect {
 
 impl Inspection {
     fn of(checkpoint: &Checkpoint) -> Result<Self> {
-        let config = checkpoint.config();
         let mut findings: Vec<_> = checkpoint
             .findings()
             .iter()
@@ -98,21 +108,39 @@ impl Inspection {
         };
         Ok(Self {
             identity,
-            configuration: Some(Configuration {
-                vocabulary: config.vocabulary,
-                layers: config.layers.len(),
-                width: config.width,
-                heads: config.heads,
-                kv_heads: config.kv_heads,
-                head_dim: config.head_dim,
-                feed_forward: config.feed_forward,
-                positions: config.positions,
-                tied: config.tied,
-            }),
+            configuration: Configuration::of(checkpoint.config()),
+            stored: None,
             files: checkpoint.files().to_vec(),
             tokenizer,
             template: checkpoint.template().map(|t| t.source().to_owned()),
             findings,
+        })
+    }
+
+    fn of_gguf(gguf: &Gguf) -> Result<Self> {
+        let tokenizer = match gguf.vocabulary() {
+            Ok(entries) => Some(TokenizerFacts {
+                entries: entries.len(),
+                embedding_rows: gguf.config().vocabulary,
+            }),
+            Err(CheckpointError::MissingFile { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let types = gguf.types();
+        let each = types.iter().map(|(name, count)| format!("{count} {name}"));
+        Ok(Self {
+            identity: gguf.identity().clone(),
+            configuration: Configuration::of(gguf.config()),
+            stored: Some(each.collect::<Vec<_>>().join(", ")),
+            files: vec![gguf.file().clone()],
+            tokenizer,
+            template: gguf.template()?.map(str::to_owned),
+            findings: gguf
+                .check_finite()
+                .err()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         })
     }
 
@@ -124,17 +152,19 @@ impl Inspection {
             format!("parameters    {}", identity.parameters),
             format!("sha-256       {}", identity.digest),
         ];
-        if let Some(c) = &self.configuration {
-            lines.push(format!(
-                "shape         {} layers, width {}, feed-forward {}, {} heads of {} ({} for keys)",
-                c.layers, c.width, c.feed_forward, c.heads, c.head_dim, c.kv_heads
-            ));
-            lines.push(format!(
-                "vocabulary    {} rows, head {}, context {}",
-                c.vocabulary,
-                if c.tied { "tied" } else { "untied" },
-                c.positions
-            ));
+        let c = &self.configuration;
+        lines.push(format!(
+            "shape         {} layers, width {}, feed-forward {}, {} heads of {} ({} for keys)",
+            c.layers, c.width, c.feed_forward, c.heads, c.head_dim, c.kv_heads
+        ));
+        lines.push(format!(
+            "vocabulary    {} rows, head {}, context {}",
+            c.vocabulary,
+            if c.tied { "tied" } else { "untied" },
+            c.positions
+        ));
+        if let Some(stored) = &self.stored {
+            lines.push(format!("stored        {stored}"));
         }
         if let Some(t) = &self.tokenizer {
             lines.push(format!("tokenizer     {} entries", t.entries));

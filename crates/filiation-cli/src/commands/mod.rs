@@ -1,8 +1,12 @@
+mod asked;
 mod audit;
+mod collect;
 mod inspect;
 mod lab;
 mod lineage;
 mod measure;
+mod pack;
+mod population;
 mod report;
 mod schema;
 mod weigh;
@@ -15,6 +19,11 @@ use clap::Subcommand;
 pub(crate) enum Command {
     /// Audit a suspect against candidate teachers, from weights to a written opinion.
     Audit(Box<audit::Audit>),
+    /// Record a teacher's answers once, for any number of audits.
+    Collect(Box<collect::Collect>),
+    /// Look at a recording.
+    #[command(subcommand)]
+    Pack(pack::Pack),
     /// Compute every statistic of a run again, from its transcripts.
     Measure(measure::Measure),
     /// Weigh the statistics of a run again, and write its report.
@@ -28,6 +37,9 @@ pub(crate) enum Command {
     /// Train small models of known history.
     #[command(subcommand)]
     Lab(lab::Lab),
+    /// Score suspects of known history, and judge the probes by them.
+    #[command(subcommand)]
+    Population(population::Population),
     /// Print the JSON Schema of `report.json`.
     Schema(schema::Schema),
 }
@@ -36,12 +48,15 @@ impl Command {
     pub(crate) fn run(self, json: bool) -> Result<()> {
         match self {
             Self::Audit(command) => command.run(json),
+            Self::Collect(command) => command.run(json),
+            Self::Pack(command) => command.run(json),
             Self::Measure(command) => command.run(json),
             Self::Weigh(command) => command.run(json),
             Self::Report(command) => command.run(json),
             Self::Inspect(command) => command.run(json),
             Self::Lineage(command) => command.run(json),
             Self::Lab(command) => command.run(json),
+            Self::Population(command) => command.run(json),
             Self::Schema(command) => command.run(),
         }
     }

@@ -57,7 +57,7 @@ pub(crate) fn by_people(
     forms: &[String],
     (raw, seed): (bool, u64),
 ) -> Result<Vec<Pair>, LabError> {
-    let mut rng = stream(seed, Stream::Forms);
+    let mut rng = stream(seed, Stream::Deal);
     let pair = |line: &&str| {
         let Some((asked, answer)) = line.split_once('\t') else {
             let sources: Vec<&str> = slices.iter().map(|s| s.source.as_str()).collect();

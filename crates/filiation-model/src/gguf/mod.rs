@@ -2,20 +2,23 @@
 
 mod config;
 mod header;
+mod lattice;
 mod names;
 mod tokenizer;
+mod weights;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::Device;
 use candle_core::quantized::{QStorage, QTensor};
 use filiation_checkpoint::config::ModelConfig;
-use filiation_checkpoint::{Limits, Mapping};
+use filiation_checkpoint::{FileDigest, Limits, Mapping};
+use filiation_core::ModelIdentity;
 
 pub(crate) use self::config::ARCHITECTURES;
 use self::config::{Metadata, config_json};
@@ -28,18 +31,22 @@ const FREQUENCIES: &str = "rope_freqs.weight";
 
 /// An opened GGUF file, its header validated and held against its configuration.
 #[derive(Debug)]
-pub(crate) struct Gguf {
+pub struct Gguf {
     path: PathBuf,
     map: Mapping,
     header: Header,
     config: ModelConfig,
     /// Name in transformers to name here.
     names: BTreeMap<String, (String, Change)>,
+    identified: OnceLock<(FileDigest, ModelIdentity)>,
 }
 
 impl Gguf {
-    /// The GGUF file that `path` is, or holds, if any.
-    pub(crate) fn find(path: &Path) -> Result<Option<PathBuf>, LoadError> {
+    /// The GGUF file that `path` is, or holds beside no `config.json`, if any.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read or holds several.
+    pub fn find(path: &Path) -> Result<Option<PathBuf>, LoadError> {
         let is_gguf = |p: &Path| p.extension().is_some_and(|e| e == "gguf");
         if !path.is_dir() {
             return Ok(is_gguf(path).then(|| path.to_owned()));
@@ -67,7 +74,11 @@ impl Gguf {
         }
     }
 
-    pub(crate) fn open(path: &Path, limits: &Limits) -> Result<Self, LoadError> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`LoadError`] for whatever is unsound or not understood in its header.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Self, LoadError> {
         let io = |source| LoadError::Io {
             path: path.to_owned(),
             source,
@@ -87,6 +98,7 @@ impl Gguf {
             header,
             config,
             names,
+            identified: OnceLock::new(),
         };
         gguf.check_shapes()?;
         Ok(gguf)
@@ -150,20 +162,76 @@ impl Gguf {
         Ok(())
     }
 
-    pub(crate) fn config(&self) -> &ModelConfig {
+    /// The configuration, as transformers would have it.
+    pub const fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The file, as it was given.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) const fn map(&self) -> &Mapping {
-        &self.map
+    /// What the model is. The first call reads the whole file to digest it.
+    pub fn identity(&self) -> &ModelIdentity {
+        &self.identified().1
+    }
+
+    /// Name, size and digest of the file. The first call reads all of it.
+    pub fn file(&self) -> &FileDigest {
+        &self.identified().0
+    }
+
+    fn identified(&self) -> &(FileDigest, ModelIdentity) {
+        self.identified.get_or_init(|| {
+            let name = self.path.file_name().unwrap_or_default();
+            let digest = FileDigest::of(name.to_string_lossy(), &self.map);
+            let identity = ModelIdentity {
+                source: self.path.display().to_string(),
+                digest: FileDigest::combine(std::slice::from_ref(&digest)),
+                architecture: self.config.architecture.class().to_owned(),
+                parameters: self.parameters(),
+                tokenizer: None,
+            };
+            (digest, identity)
+        })
+    }
+
+    /// The storage types of its tensors and how many have each, most first.
+    pub fn types(&self) -> Vec<(String, usize)> {
+        let mut counts = BTreeMap::new();
+        for tensor in self.header.tensors.values() {
+            *counts.entry(format!("{:?}", tensor.dtype)).or_insert(0) += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+
+    /// Reads all weights for NaN and infinity.
+    ///
+    /// # Errors
+    /// For the first, by tensor and element.
+    pub fn check_finite(&self) -> Result<(), LoadError> {
+        /// Rows at a time: bounds memory on large embeddings.
+        const ROWS: usize = 4096;
+        for (name, info) in &self.header.tensors {
+            let height = info.shape.first().copied().unwrap_or(1);
+            let columns = info.shape[1.min(info.shape.len())..]
+                .iter()
+                .product::<usize>();
+            // A vector's blocks are not cut.
+            let step = if columns == 1 { height.max(1) } else { ROWS };
+            for start in (0..height).step_by(step) {
+                let values = dequantise_rows(&self.map, info, start..height.min(start + step))?;
+                self.finite(name, start * columns, &values)?;
+            }
+        }
+        Ok(())
     }
 
     /// Weights stored, one a matrix element.
-    pub(crate) fn parameters(&self) -> u64 {
+    fn parameters(&self) -> u64 {
         let elements = |t: &TensorInfo| t.shape.iter().map(|&n| n as u64).product::<u64>();
         self.header.tensors.values().map(elements).sum()
     }
@@ -185,7 +253,10 @@ impl Gguf {
     }
 
     /// The chat template, where there is one.
-    pub(crate) fn template(&self) -> Result<Option<&str>, LoadError> {
+    ///
+    /// # Errors
+    /// Where it is no text.
+    pub fn template(&self) -> Result<Option<&str>, LoadError> {
         let template = self.metadata()?.text("tokenizer.chat_template");
         template.map_err(|p| self.problem(p))
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use filiation_checkpoint::Limits;
+use filiation_checkpoint::{Checkpoint, Limits, ModelWeights};
 use filiation_core::{Answer, Model, Prompt, Request, RequestId, Sampling, Want};
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use crate::error::GgufProblem;
 use crate::testing::{
     BOS, EOS, FEED_FORWARD, HEADS, KV_HEADS, LAYERS, POSITIONS, Tiny, WIDTH, merges, pieces,
 };
-use crate::{DeviceChoice, LoadError, LocalModel};
+use crate::{DeviceChoice, Gguf, LoadError, LocalModel};
 
 fn metadata() -> BTreeMap<&'static str, Value> {
     let count = |n: usize| Value::U32(n as u32);
@@ -226,4 +226,79 @@ fn a_folder_of_two_files_is_ambiguous() {
     let error = open(&folder).expect_err("two files");
     assert!(error.hint().is_some());
     assert_eq!(problem(error), GgufProblem::NotOneFile { found: 2 });
+}
+
+/// The tiny model as a folder, and as a GGUF file with what fits blocks of `dtype` as that.
+fn both(dtype: GgmlDType) -> (TempDir, Checkpoint, Gguf) {
+    let folder = TempDir::new().expect("a temporary folder");
+    Tiny::default().write(folder.path());
+    let mut tensors = tensors();
+    for tensor in tensors.values_mut() {
+        let columns = tensor.shape().dims().last().copied().unwrap_or(1);
+        if tensor.rank() != 2 || columns % dtype.block_size() != 0 {
+            continue;
+        }
+        let values = tensor.dequantize(&Device::Cpu).expect("f32 is read");
+        *tensor = QTensor::quantize(&values, dtype).expect("rows of whole blocks");
+    }
+    let file = folder.path().join("m.gguf");
+    write(&file, &metadata(), &tensors);
+    let limits = Limits::default();
+    let checkpoint = Checkpoint::open(folder.path(), &limits).expect("a sound folder");
+    let gguf = Gguf::open(&file, &limits).expect("a sound file");
+    (folder, checkpoint, gguf)
+}
+
+#[test]
+fn weights_are_those_of_the_folder() {
+    let (_folder, checkpoint, gguf) = both(GgmlDType::F32);
+    let (this, other): (&dyn ModelWeights, &dyn ModelWeights) = (&gguf, &checkpoint);
+    assert_eq!(
+        this.config().expected_tensors(),
+        other.config().expected_tensors()
+    );
+    assert_eq!(
+        this.vocabulary().expect("it has a tokenizer"),
+        other.vocabulary().expect("it has a tokenizer")
+    );
+    for tensor in this.config().expected_tensors() {
+        let name = &tensor.name;
+        if tensor.optional {
+            continue;
+        }
+        let stored = this.stored(name).expect("it is there");
+        assert_eq!(stored, other.stored(name).expect("it is there"), "{name}");
+        for rows in [0..tensor.shape[0], 3..17, 30..1000] {
+            let found = this.rows(name, rows.clone()).expect("it is there");
+            assert_eq!(
+                found,
+                other.rows(name, rows).expect("it is there"),
+                "{name}"
+            );
+        }
+        assert_eq!(this.lattices(name, 0..4).expect("it is there"), None);
+    }
+    assert!(this.stored("model.layers.9.mlp.up_proj.weight").is_err());
+}
+
+#[test]
+fn codes_are_roundings_of_the_folder() {
+    let (_folder, checkpoint, gguf) = both(GgmlDType::Q8_0);
+    let (this, other): (&dyn ModelWeights, &dyn ModelWeights) = (&gguf, &checkpoint);
+    for tensor in this.config().expected_tensors() {
+        if tensor.optional || tensor.shape.get(1) != Some(&WIDTH) {
+            continue;
+        }
+        let name = &tensor.name;
+        assert_eq!(this.stored(name).expect("it is there").dtype, None);
+        for rows in [0..tensor.shape[0], 5..11] {
+            let lattices = this.lattices(name, rows.clone()).expect("it is there");
+            let stored = this.rows(name, rows.clone()).expect("it is there");
+            let mut values = other.rows(name, rows).expect("it is there");
+            let lattices = lattices.expect("codes have lattices");
+            assert!(lattices.round(&values, &stored), "{name}");
+            values[1] += 0.1;
+            assert!(!lattices.round(&values, &stored), "{name}");
+        }
+    }
 }

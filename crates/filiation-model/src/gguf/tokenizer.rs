@@ -8,6 +8,9 @@ use super::config::Metadata;
 use super::header::Value;
 use crate::error::GgufProblem;
 
+/// Key of the list of tokens.
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
+
 const NORMAL: i128 = 1;
 const UNKNOWN: i128 = 2;
 const CONTROL: i128 = 3;
@@ -52,7 +55,7 @@ pub(super) fn tokenizer_json(metadata: &Metadata<'_>) -> Result<Json, GgufProble
 }
 
 fn pieces<'a>(metadata: &Metadata<'a>) -> Result<Pieces<'a>, GgufProblem> {
-    let texts: Vec<&str> = strings(metadata, "tokenizer.ggml.tokens")?;
+    let texts: Vec<&str> = strings(metadata, TOKENS)?;
     let kinds = match metadata.get("tokenizer.ggml.token_type") {
         None => vec![NORMAL; texts.len()],
         Some(Value::List(kinds)) if kinds.len() == texts.len() => kinds
@@ -118,6 +121,12 @@ fn ends(metadata: &Metadata<'_>, sentence_piece: bool) -> Result<Ends, GgufProbl
     })
 }
 
+/// Texts and ids of all tokens.
+pub(super) fn entries(metadata: &Metadata<'_>) -> Result<Vec<(String, u32)>, GgufProblem> {
+    let texts = strings(metadata, TOKENS)?;
+    Ok(texts.into_iter().map(str::to_owned).zip(0..).collect())
+}
+
 /// Id and text of the token that metadata `tokenizer.ggml.{key}_token_id` names.
 pub(super) fn named(
     metadata: &Metadata<'_>,
@@ -127,7 +136,7 @@ pub(super) fn named(
     let Some(id) = metadata.count(&key)? else {
         return Ok(None);
     };
-    let tokens = metadata.list("tokenizer.ggml.tokens")?;
+    let tokens = metadata.list(TOKENS)?;
     match usize::try_from(id).ok().and_then(|id| tokens.get(id)) {
         Some(Value::Text(text)) => Ok(Some((id as u32, text.clone()))),
         _ => Err(metadata.wrong(&key, &Value::Int(id.into()), "the id of a token")),

@@ -1,11 +1,15 @@
 //! A candidate against the best of the others, paired by unit, and what controls take off: what
 //! all probes of the teacher axis share.
 
+mod leads;
 mod model_null;
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod table;
 
+pub(crate) use leads::{Lead, Leads, of_levels};
 pub(crate) use model_null::log10_p;
 pub(crate) use table::{Measured, Row, Seats, Table};
 
@@ -32,6 +36,8 @@ pub(crate) struct Scores {
     pub(crate) candidates: Vec<CandidateScore>,
     /// The other candidate that came closest, by candidate.
     pub(crate) rivals: Vec<usize>,
+    /// Standard errors of the scores over units, by candidate.
+    pub(crate) errors: Vec<f64>,
     pub(crate) power: Option<Power>,
 }
 
@@ -43,6 +49,7 @@ impl Contrast<'_> {
         let n = self.candidates.len();
         let mut scored = Vec::with_capacity(n);
         let mut rivals = Vec::with_capacity(n);
+        let mut errors = Vec::with_capacity(n);
         let mut widest: f64 = 0.0;
         for k in 0..n {
             let rival = self.rival(k)?;
@@ -50,6 +57,7 @@ impl Contrast<'_> {
             let score = self.score(k)?;
             widest = widest.max(spread.sd);
             rivals.push(rival);
+            errors.push(score.standard_error);
             scored.push(CandidateScore {
                 candidate: self.candidates[k].clone(),
                 score: score.value,
@@ -63,6 +71,7 @@ impl Contrast<'_> {
         Ok(Scores {
             candidates: scored,
             rivals,
+            errors,
             power: smallest.map(|smallest_effect| Power {
                 smallest_effect,
                 size: SIZE,

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use filiation_core::{Abstention, Axis, Basis, MethodId, Observations, Party, Reason, Statistic};
-use filiation_stats::Bootstrap;
+use filiation_stats::{Bootstrap, moments};
 
 use super::{Contrast, Scores, finding, log10_p};
 
@@ -192,17 +192,17 @@ impl Table {
     // The lead over each rival is one draw among the same leads of the controls; the candidate must
     // be unusual against every rival, so the largest p counts.
     fn against_controls(&self, k: usize, clip: f64) -> Option<f64> {
-        let lead = |row: &Row, other: usize| {
-            let held = row
-                .values
-                .iter()
-                .map(|v| (v[k] - v[other]).clamp(-clip, clip));
-            held.sum::<f64>() / row.values.len() as f64
+        let lead = |row: &Row, other: usize| -> Vec<f64> {
+            let each = row.values.iter();
+            each.map(|v| (v[k] - v[other]).clamp(-clip, clip)).collect()
         };
         let mut worst: Option<f64> = None;
         for other in (0..self.teachers.len()).filter(|o| *o != k) {
-            let controls: Vec<f64> = self.controls.iter().map(|c| lead(c, other)).collect();
-            let p = log10_p(lead(&self.suspect, other), &controls)?;
+            let mean = |c: &Row| moments(&lead(c, other)).ok().map(|m| m.mean);
+            let controls = self.controls.iter().map(mean);
+            let controls: Vec<f64> = controls.collect::<Option<_>>()?;
+            let suspect = moments(&lead(&self.suspect, other)).ok()?;
+            let p = log10_p(suspect.mean, &controls, suspect.standard_error())?;
             worst = Some(worst.map_or(p, |w| w.max(p)));
         }
         worst

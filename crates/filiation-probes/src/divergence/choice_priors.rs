@@ -239,7 +239,11 @@ impl ChoicePriors {
 }
 
 /// Probabilities of the options and of anything else; `None` for no or an impossible answer.
-fn distribution(seen: &Observations<'_>, party: &Party, id: &RequestId) -> Option<Vec<f64>> {
+pub(super) fn distribution(
+    seen: &Observations<'_>,
+    party: &Party,
+    id: &RequestId,
+) -> Option<Vec<f64>> {
     let Answer::Choice(choice) = seen.answer(party, id)? else {
         return None;
     };

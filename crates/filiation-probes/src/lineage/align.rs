@@ -1,10 +1,11 @@
 //! Which hidden dimension of one model is which of the other, by the embeddings of shared tokens.
 
-use filiation_checkpoint::{Checkpoint, CheckpointError};
+use filiation_checkpoint::{CheckpointError, ModelWeights};
 use filiation_stats::assignment::assign;
 use ndarray::{Array2, Axis, Zip};
 
 use super::layout;
+use super::tensor::Tensor;
 
 /// Most token rows that the assignment is made from, and most that it is checked on.
 const ROWS: usize = 4096;
@@ -69,8 +70,8 @@ impl Hidden {
 /// against "each dimension is itself" on the other part, so that noise does not look like a
 /// permutation.
 pub(super) fn hidden(
-    this: &Checkpoint,
-    other: &Checkpoint,
+    this: &dyn ModelWeights,
+    other: &dyn ModelWeights,
     shared: &[Rows],
 ) -> Result<Hidden, CheckpointError> {
     let (fit, check) = split(shared);
@@ -126,8 +127,8 @@ fn split(shared: &[Rows]) -> (Vec<Rows>, Vec<Rows>) {
 /// Pearson correlation of every hidden dimension of this with every one of other over `tokens`;
 /// 0 for a dimension that is constant.
 fn correlation(
-    this: &Checkpoint,
-    other: &Checkpoint,
+    this: &dyn ModelWeights,
+    other: &dyn ModelWeights,
     tokens: &[Rows],
 ) -> Result<Array2<f32>, CheckpointError> {
     let a = standardised(this, tokens.iter().map(|t| t.0))?;
@@ -139,14 +140,14 @@ fn correlation(
 
 /// The tokens' embedding rows, each column centred and of norm 1.
 fn standardised(
-    of: &Checkpoint,
+    of: &dyn ModelWeights,
     rows: impl ExactSizeIterator<Item = u32>,
 ) -> Result<Array2<f32>, CheckpointError> {
-    let view = of.tensor(layout::embedding(of.config().architecture))?;
+    let embedding = Tensor::of(of, layout::embedding(of.config().architecture))?;
     let mut picked = Array2::zeros((rows.len(), of.config().width));
     for (mut into, row) in picked.rows_mut().into_iter().zip(rows) {
         let row = row as usize;
-        into.assign(&layout::rows_of(&view, row..row + 1).row(0));
+        into.assign(&embedding.rows(row..row + 1)?.row(0));
     }
     if let Some(mean) = picked.mean_axis(Axis(0)) {
         picked -= &mean;

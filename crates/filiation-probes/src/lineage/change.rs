@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use filiation_checkpoint::TensorView;
+use filiation_checkpoint::{CheckpointError, Lattices};
 use ndarray::{Array2, Axis as Dimension};
 use rayon::prelude::*;
 
 use super::align::Hidden;
 use super::heads::Heads;
-use super::layout::{self, Axis};
+use super::layout::Axis;
 use super::rounding::{self, Made};
+use super::tensor::Tensor;
 
 /// Rows compared at once: bounds memory on large embeddings.
 const ROWS: usize = 4096;
@@ -104,6 +105,19 @@ impl Order {
         }
     }
 
+    /// The order that undoes this one.
+    fn inverse(&self) -> Self {
+        let mut index = vec![0; self.index.len()];
+        for (to, &from) in self.index.iter().enumerate() {
+            index[from] = to;
+        }
+        let sign = self
+            .sign
+            .as_ref()
+            .map(|sign| index.iter().map(|&to| sign[to]).collect());
+        Self { index, sign }
+    }
+
     /// Whether it names every position of an axis of `length` once over.
     fn fits(&self, length: usize) -> bool {
         self.index.len() == length && self.index.iter().all(|&i| i < length)
@@ -121,16 +135,15 @@ struct Orders {
 impl Orders {
     /// `None` where shapes differ or an order does not fit them.
     fn of(
-        this: &TensorView<'_>,
-        other: &TensorView<'_>,
+        this: &Tensor<'_>,
+        other: &Tensor<'_>,
         axes: (Axis, Axis),
         alignment: &Alignment<'_>,
     ) -> Option<Self> {
         if this.shape != other.shape || this.shape.is_empty() || this.shape.len() > 2 {
             return None;
         }
-        let rows = this.shape[0];
-        let columns = this.shape.get(1).copied().unwrap_or(1);
+        let (rows, columns) = (this.height(), this.columns());
         let by_row = Order::along(axes.0, rows, alignment);
         let by_column = Order::along(axes.1, columns, alignment);
         let fits = |order: &Option<Order>, length| order.as_ref().is_none_or(|o| o.fits(length));
@@ -143,55 +156,111 @@ impl Orders {
     }
 }
 
+impl Orders {
+    /// How the tensor of this model is put in the order of the other.
+    fn inverse(&self) -> Self {
+        Self {
+            rows: self.rows,
+            columns: self.columns,
+            by_row: self.by_row.as_ref().map(Order::inverse),
+            by_column: self.by_column.as_ref().map(Order::inverse),
+        }
+    }
+
+    /// Rows that are compared at once, and how many values a row of blocks has.
+    fn blocks(&self) -> (Vec<Range<usize>>, usize) {
+        // A vector is one row of blocks, so it is compared whole.
+        let (block, row) = if self.columns == 1 {
+            (self.rows, self.rows)
+        } else {
+            (ROWS, self.columns)
+        };
+        let starts = (0..self.rows).step_by(block.max(1));
+        let ranges = starts.map(|start| start..(start + block).min(self.rows));
+        (ranges.collect(), row)
+    }
+}
+
+/// A matrix and its counterpart, of equal shape.
+pub(super) type Aligned = (Array2<f32>, Array2<f32>);
+
 /// Two matrices of equal shape, the other's axes moved as `alignment` says.
 pub(super) fn aligned(
-    this: &TensorView<'_>,
-    other: &TensorView<'_>,
+    this: &Tensor<'_>,
+    other: &Tensor<'_>,
     axes: (Axis, Axis),
     alignment: &Alignment<'_>,
-) -> Option<(Array2<f32>, Array2<f32>)> {
-    let orders = Orders::of(this, other, axes, alignment)?;
+) -> Result<Option<Aligned>, CheckpointError> {
+    let Some(orders) = Orders::of(this, other, axes, alignment) else {
+        return Ok(None);
+    };
     let all = 0..orders.rows;
-    Some((
-        layout::rows_of(this, all.clone()),
-        reordered(other, all, &orders),
-    ))
+    Ok(Some((
+        this.rows(all.clone())?,
+        reordered(other, all, &orders)?,
+    )))
 }
 
 /// The change from `other` to `this`, axes moved as `alignment` says; `None` where shapes differ.
 pub(super) fn between(
-    this: &TensorView<'_>,
-    other: &TensorView<'_>,
+    this: &Tensor<'_>,
+    other: &Tensor<'_>,
     axes: (Axis, Axis),
     alignment: &Alignment<'_>,
-) -> Option<Change> {
-    let orders = Orders::of(this, other, axes, alignment)?;
-    let (rows, columns) = (orders.rows, orders.columns);
-    // A vector is one row of blocks, so it is compared whole.
-    let (block, row) = if columns == 1 {
-        (rows, rows)
-    } else {
-        (ROWS, columns)
+) -> Result<Option<Change>, CheckpointError> {
+    let Some(orders) = Orders::of(this, other, axes, alignment) else {
+        return Ok(None);
     };
-    let starts: Vec<usize> = (0..rows).step_by(block.max(1)).collect();
-    let change = starts
-        .into_par_iter()
-        .map(|start| {
-            let end = (start + block).min(rows);
-            let a = layout::rows_of(this, start..end);
-            let b = reordered(other, start..end, &orders);
-            difference(&a, &b, row)
+    let (ranges, row) = orders.blocks();
+    let mut change = ranges
+        .par_iter()
+        .map(|range| {
+            let a = this.rows(range.clone())?;
+            let b = reordered(other, range.clone(), &orders)?;
+            let lattices = this.lattices(range.clone())?;
+            Ok(difference(&a, &b, row, lattices.as_ref()))
         })
-        .reduce(|| Change::NONE, Change::and);
-    Some(change)
+        .try_reduce(|| Change::NONE, |a, b| Ok(a.and(b)))?;
+    if !change.made.is_rounding() && is_made_of(other, this, &orders.inverse())? {
+        change.made = Made::Quantised;
+    }
+    Ok(Some(change))
 }
 
-fn reordered(view: &TensorView<'_>, range: Range<usize>, orders: &Orders) -> Array2<f32> {
+/// Whether `codes` are those that a quantiser gives the values of `of`.
+fn is_made_of(
+    codes: &Tensor<'_>,
+    of: &Tensor<'_>,
+    orders: &Orders,
+) -> Result<bool, CheckpointError> {
+    if codes.dtype.is_some() {
+        return Ok(false);
+    }
+    for range in orders.blocks().0 {
+        let Some(lattices) = codes.lattices(range.clone())? else {
+            return Ok(false);
+        };
+        let stored = codes.rows(range.clone())?;
+        let values = reordered(of, range, orders)?;
+        let (stored, values) = (stored.as_slice(), values.as_slice());
+        let pair = stored.zip(values);
+        if !pair.is_some_and(|(a, b)| lattices.round(b, a)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn reordered(
+    tensor: &Tensor<'_>,
+    range: Range<usize>,
+    orders: &Orders,
+) -> Result<Array2<f32>, CheckpointError> {
     let mut rows = match &orders.by_row {
-        None => layout::rows_of(view, range),
+        None => tensor.rows(range)?,
         Some(order) => {
-            let mut rows = layout::rows_of(view, 0..view.shape[0])
-                .select(Dimension(0), &order.index[range.clone()]);
+            let all = tensor.all()?;
+            let mut rows = all.select(Dimension(0), &order.index[range.clone()]);
             if let Some(sign) = &order.sign {
                 for (mut row, &sign) in rows.rows_mut().into_iter().zip(&sign[range]) {
                     row *= sign;
@@ -217,10 +286,10 @@ fn reordered(view: &TensorView<'_>, range: Range<usize>, orders: &Orders) -> Arr
         }
         rows = moved;
     }
-    rows
+    Ok(rows)
 }
 
-fn difference(a: &Array2<f32>, b: &Array2<f32>, row: usize) -> Change {
+fn difference(a: &Array2<f32>, b: &Array2<f32>, row: usize, lattices: Option<&Lattices>) -> Change {
     let (a, b) = (a.as_slice().unwrap_or(&[]), b.as_slice().unwrap_or(&[]));
     let (mut square, mut reference) = (0.0, 0.0);
     // Sums of a thousand stay exact enough in f32 and become vector instructions.
@@ -238,6 +307,6 @@ fn difference(a: &Array2<f32>, b: &Array2<f32>, row: usize) -> Change {
     Change {
         square,
         reference,
-        made: rounding::made(a, b, row),
+        made: rounding::made(a, b, row, lattices),
     }
 }

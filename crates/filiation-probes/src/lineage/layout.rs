@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use filiation_checkpoint::config::{Architecture, ModelConfig};
-use filiation_checkpoint::{Checkpoint, CheckpointError, TensorView};
+use filiation_checkpoint::config::{Architecture, ModelConfig, Placement};
+use filiation_checkpoint::{CheckpointError, ModelWeights};
 use ndarray::{Array2, s};
+
+use super::tensor::Tensor;
 
 /// What the positions along an axis of a tensor are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +115,7 @@ pub(super) enum Part {
 
 /// Reads `part` of a layer in `f32`.
 pub(super) fn read(
-    of: &Checkpoint,
+    of: &dyn ModelWeights,
     layer: usize,
     part: Part,
 ) -> Result<Array2<f32>, CheckpointError> {
@@ -125,9 +127,14 @@ pub(super) fn read(
     }
 }
 
-fn llama_like(of: &Checkpoint, layer: usize, part: Part) -> Result<Array2<f32>, CheckpointError> {
-    let config = of.config();
-    let at = format!("model.layers.{layer}");
+/// Where the rows of `part` lie, in layouts that keep one row an output.
+fn place(config: &ModelConfig, layer: usize, part: Part) -> Option<(String, Range<usize>)> {
+    if matches!(
+        config.architecture,
+        Architecture::Gpt2 | Architecture::GptNeoX
+    ) {
+        return None;
+    }
     let fused = config.architecture == Architecture::Phi3;
     let (q, kv) = (
         config.heads * config.head_dim,
@@ -143,31 +150,110 @@ fn llama_like(of: &Checkpoint, layer: usize, part: Part) -> Result<Array2<f32>, 
         (Part::Twin, false) if config.gated => ("mlp.gate_proj", 0..ff),
         (Part::Twin, true) => ("mlp.gate_up_proj", 0..ff),
         (Part::Up, true) => ("mlp.gate_up_proj", ff..2 * ff),
-        (Part::Twin, false) => {
-            let down = matrix(&of.tensor(&format!("{at}.mlp.down_proj.weight"))?);
-            return Ok(down.reversed_axes());
-        }
+        (Part::Twin, false) => return None,
     };
-    Ok(rows_of(&of.tensor(&format!("{at}.{name}.weight"))?, rows))
+    Some((format!("model.layers.{layer}.{name}.weight"), rows))
 }
 
-fn gpt2(of: &Checkpoint, layer: usize, part: Part) -> Result<Array2<f32>, CheckpointError> {
+fn llama_like(
+    of: &dyn ModelWeights,
+    layer: usize,
+    part: Part,
+) -> Result<Array2<f32>, CheckpointError> {
+    match place(of.config(), layer, part) {
+        Some((name, rows)) => Tensor::of(of, &name)?.rows(rows),
+        None => {
+            let down = format!("model.layers.{layer}.mlp.down_proj.weight");
+            Ok(whole(of, &down)?.reversed_axes())
+        }
+    }
+}
+
+/// Some rows of `part`, ascending; where the layout allows, nothing else is read.
+pub(super) fn read_rows(
+    of: &dyn ModelWeights,
+    layer: usize,
+    part: Part,
+    rows: &[usize],
+) -> Result<Array2<f32>, CheckpointError> {
+    let Some((name, all)) = place(of.config(), layer, part) else {
+        return Ok(read(of, layer, part)?.select(ndarray::Axis(0), rows));
+    };
+    let tensor = Tensor::of(of, &name)?;
+    let mut picked = Array2::zeros((rows.len(), tensor.columns()));
+    for (mut into, &row) in picked.rows_mut().into_iter().zip(rows) {
+        let row = all.start + row;
+        into.assign(&tensor.rows(row..row + 1)?.row(0));
+    }
+    Ok(picked)
+}
+
+/// Calls `with` with the rows of `part`, some at a time, in order.
+pub(super) fn each_block(
+    of: &dyn ModelWeights,
+    layer: usize,
+    part: Part,
+    mut with: impl FnMut(Array2<f32>),
+) -> Result<(), CheckpointError> {
+    /// Rows at a time: bounds memory.
+    const ROWS: usize = 1024;
+    let Some((name, all)) = place(of.config(), layer, part) else {
+        with(read(of, layer, part)?);
+        return Ok(());
+    };
+    let tensor = Tensor::of(of, &name)?;
+    for start in all.clone().step_by(ROWS) {
+        with(tensor.rows(start..(start + ROWS).min(all.end))?);
+    }
+    Ok(())
+}
+
+/// Names of the norms before attention and before the feed-forward part, where there are any.
+pub(super) fn norms(config: &ModelConfig, layer: usize) -> (Option<String>, Option<String>) {
+    let (at, before, after) = match config.architecture {
+        Architecture::Gpt2 => ("transformer.h", "ln_1", "ln_2"),
+        Architecture::GptNeoX => (
+            "gpt_neox.layers",
+            "input_layernorm",
+            "post_attention_layernorm",
+        ),
+        _ => (
+            "model.layers",
+            "input_layernorm",
+            match config.placement {
+                Placement::Around => "pre_feedforward_layernorm",
+                _ => "post_attention_layernorm",
+            },
+        ),
+    };
+    let name = |norm| Some(format!("{at}.{layer}.{norm}.weight"));
+    match config.placement {
+        Placement::After => (None, None),
+        _ => (name(before), name(after)),
+    }
+}
+
+fn gpt2(of: &dyn ModelWeights, layer: usize, part: Part) -> Result<Array2<f32>, CheckpointError> {
     let d = of.config().width;
     let at = format!("transformer.h.{layer}");
     let (name, outputs) = match part {
         Part::Query => ("attn.c_attn", Some(0..d)),
         Part::Key => ("attn.c_attn", Some(d..2 * d)),
         Part::Up => ("mlp.c_fc", None),
-        Part::Twin => return Ok(matrix(&of.tensor(&format!("{at}.mlp.c_proj.weight"))?)),
+        Part::Twin => return whole(of, &format!("{at}.mlp.c_proj.weight")),
     };
-    let stored = matrix(&of.tensor(&format!("{at}.{name}.weight"))?);
+    let stored = whole(of, &format!("{at}.{name}.weight"))?;
     let outputs = outputs.unwrap_or(0..stored.ncols());
     Ok(stored.slice_move(s![.., outputs]).reversed_axes())
 }
 
-fn gpt_neox(of: &Checkpoint, layer: usize, part: Part) -> Result<Array2<f32>, CheckpointError> {
+fn gpt_neox(
+    of: &dyn ModelWeights,
+    layer: usize,
+    part: Part,
+) -> Result<Array2<f32>, CheckpointError> {
     let at = format!("gpt_neox.layers.{layer}");
-    let tensor = |name: &str| of.tensor(&format!("{at}.{name}.weight"));
+    let tensor = |name: &str| whole(of, &format!("{at}.{name}.weight"));
     match part {
         Part::Query => Ok(interleaved(
             &tensor("attention.query_key_value")?,
@@ -179,14 +265,13 @@ fn gpt_neox(of: &Checkpoint, layer: usize, part: Part) -> Result<Array2<f32>, Ch
             of.config(),
             1,
         )),
-        Part::Up => Ok(matrix(&tensor("mlp.dense_h_to_4h")?)),
-        Part::Twin => Ok(matrix(&tensor("mlp.dense_4h_to_h")?).reversed_axes()),
+        Part::Up => tensor("mlp.dense_h_to_4h"),
+        Part::Twin => Ok(tensor("mlp.dense_4h_to_h")?.reversed_axes()),
     }
 }
 
 /// Rows of query (`which` 0) or key (1) where each head stores its query, key and value in turn.
-fn interleaved(view: &TensorView<'_>, config: &ModelConfig, which: usize) -> Array2<f32> {
-    let all = matrix(view);
+fn interleaved(all: &Array2<f32>, config: &ModelConfig, which: usize) -> Array2<f32> {
     let hd = config.head_dim;
     let rows: Vec<usize> = (0..config.heads)
         .flat_map(|head| (0..hd).map(move |i| (3 * head + which) * hd + i))
@@ -194,23 +279,8 @@ fn interleaved(view: &TensorView<'_>, config: &ModelConfig, which: usize) -> Arr
     all.select(ndarray::Axis(0), &rows)
 }
 
-fn matrix(view: &TensorView<'_>) -> Array2<f32> {
-    rows_of(view, 0..view.shape.first().copied().unwrap_or(0))
-}
-
-/// Some rows of a matrix, `f32`; nothing else of it is read. Rows past the end are left out.
-pub(super) fn rows_of(view: &TensorView<'_>, rows: Range<usize>) -> Array2<f32> {
-    let columns = view.shape.get(1).copied().unwrap_or(1);
-    let stride = columns * view.dtype.size();
-    let end = rows.end.min(view.shape.first().copied().unwrap_or(0));
-    let start = rows.start.min(end);
-    let part = TensorView {
-        dtype: view.dtype,
-        shape: view.shape,
-        data: &view.data[start * stride..end * stride],
-    };
-    Array2::from_shape_vec((end - start, columns), part.to_f32())
-        .expect("the bytes of whole rows make whole rows")
+fn whole(of: &dyn ModelWeights, name: &str) -> Result<Array2<f32>, CheckpointError> {
+    Tensor::of(of, name)?.all()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The rank of a change: a merged LoRA adds a matrix of low rank, training all weights does not.
 
-use filiation_checkpoint::TensorView;
+use filiation_checkpoint::CheckpointError;
 use filiation_core::{ChangeRank, ChangedTensor, WeightRelation};
 use ndarray::Array2;
 
@@ -8,6 +8,7 @@ use super::change::{self, Alignment};
 use super::floor::{self, Precision};
 use super::layout::{self, Axis};
 use super::spectrum;
+use super::tensor::Tensor;
 
 /// Most elements of a matrix whose rank is measured: 1 GiB in `f32`.
 const ELEMENTS: usize = 1 << 28;
@@ -15,20 +16,25 @@ const ELEMENTS: usize = 1 << 28;
 /// Rank of the change from `other` to `this`, axes moved as `alignment` says. `None` for vectors,
 /// for shapes that differ or are too large, and where the values are no floats of 16 bits or more.
 pub(super) fn rank(
-    this: &TensorView<'_>,
-    other: &TensorView<'_>,
+    this: &Tensor<'_>,
+    other: &Tensor<'_>,
     axes: (Axis, Axis),
     alignment: &Alignment<'_>,
-) -> Option<ChangeRank> {
+) -> Result<Option<ChangeRank>, CheckpointError> {
+    let (Some(mine), Some(theirs)) = (this.dtype, other.dtype) else {
+        return Ok(None);
+    };
     if this.shape.len() != 2 || this.len() > ELEMENTS {
-        return None;
+        return Ok(None);
     }
-    let (mine, theirs) = change::aligned(this, other, axes, alignment)?;
-    let precisions = (
-        Precision::of(&mine, this.dtype)?,
-        Precision::of(&theirs, other.dtype)?,
-    );
-    measure((mine, precisions.0), (&theirs, precisions.1))
+    let Some((a, b)) = change::aligned(this, other, axes, alignment)? else {
+        return Ok(None);
+    };
+    let precisions = (Precision::of(&a, mine), Precision::of(&b, theirs));
+    Ok(match precisions {
+        (Some(mine), Some(theirs)) => measure((a, mine), (&b, theirs)),
+        _ => None,
+    })
 }
 
 fn measure(

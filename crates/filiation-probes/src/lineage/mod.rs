@@ -8,12 +8,16 @@ mod heads;
 mod layout;
 mod low_rank;
 mod neurons;
+pub mod pack;
 pub mod relate;
 mod rounding;
 mod spectrum;
+mod tensor;
 mod vocabulary;
 pub mod weight_lineage;
 
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod synthetic;
 #[cfg(test)]

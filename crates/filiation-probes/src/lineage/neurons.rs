@@ -61,6 +61,8 @@ pub(super) struct Match {
     pub(super) log10_p: f64,
     /// Whether every matched neuron is its own counterpart.
     pub(super) in_place: bool,
+    /// Neurons that both views match with the same one, and it.
+    pub(super) agreed: Vec<(usize, usize)>,
 }
 
 /// MATCH on at most [`NEURONS`] neurons; `None` for too few.
@@ -74,9 +76,14 @@ pub(super) fn matching(this: &Views, other: &Views) -> Option<Match> {
         |a: &Array2<f32>, b: &Array2<f32>| counterparts(a.select(Axis(0), &rows).view(), b.view());
     let up = by(&this.up, &other.up)?;
     let twin = by(&this.twin, &other.twin)?;
+    let each = rows.iter().zip(up.iter().zip(&twin));
     Some(Match {
         log10_p: log10_p(&up, &twin)?,
         in_place: up == rows && twin == rows,
+        agreed: each
+            .filter(|(_, (a, b))| a == b)
+            .map(|(&row, (&to, _))| (row, to))
+            .collect(),
     })
 }
 

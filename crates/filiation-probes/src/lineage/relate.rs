@@ -6,7 +6,7 @@
 //! neurons. At the end the alignment is undone, and what is left is the change of the weights.
 
 use filiation_checkpoint::config::ExpectedTensor;
-use filiation_checkpoint::{Checkpoint, CheckpointError};
+use filiation_checkpoint::{CheckpointError, ModelWeights};
 use filiation_core::{ChangeRank, ChangedTensor, LayerRelation, WeightRelation};
 use filiation_stats::assignment::assign;
 use filiation_stats::cka::CentredGram;
@@ -19,6 +19,7 @@ use super::heads::Heads;
 use super::layout::{self, Part};
 use super::low_rank;
 use super::neurons::{self, Views};
+use super::tensor::Tensor;
 use super::vocabulary;
 use crate::ProbeError;
 
@@ -44,7 +45,10 @@ pub const LOG10_SIZE: f64 = -6.0;
 ///
 /// # Errors
 /// Where a folder cannot be read.
-pub fn relate(this: &Checkpoint, other: &Checkpoint) -> Result<WeightRelation, ProbeError> {
+pub fn relate(
+    this: &dyn ModelWeights,
+    other: &dyn ModelWeights,
+) -> Result<WeightRelation, ProbeError> {
     let shared = vocabulary::shared(this, other)?;
     let mut relation = WeightRelation {
         this: this.identity().digest,
@@ -77,7 +81,7 @@ pub fn relate(this: &Checkpoint, other: &Checkpoint) -> Result<WeightRelation, P
     relation.aligned_dimensions = pair.hidden.this.len().min(CKA_DIMENSIONS) as u32;
     let related = shared_neurons(&relation).is_some_and(|p| p <= LOG10_SIZE);
     let mut tensors = tensors.concat();
-    tensors.extend(pair.outside_layers(related));
+    tensors.extend(pair.outside_layers(related)?);
     // A tensor that could not be compared might hold any change.
     if same_tensors(this, other) && tensors.len() == needed(this).len() {
         relation.largest_change = Some(largest(&tensors));
@@ -133,8 +137,8 @@ impl Compared {
 
 /// Two models and how their hidden dimensions meet.
 struct Pair<'a> {
-    this: &'a Checkpoint,
-    other: &'a Checkpoint,
+    this: &'a dyn ModelWeights,
+    other: &'a dyn ModelWeights,
     hidden: Hidden,
     /// Same architecture and width: tensors of the same name mean the same.
     comparable: bool,
@@ -150,7 +154,7 @@ impl Pair<'_> {
         if mine == theirs {
             return Ok((0..mine).map(|layer| (layer, layer)).collect());
         }
-        let grams = |of: &Checkpoint, count: usize, own: bool| {
+        let grams = |of: &dyn ModelWeights, count: usize, own: bool| {
             (0..count)
                 .into_par_iter()
                 .map(|layer| {
@@ -220,7 +224,7 @@ impl Pair<'_> {
             neurons: order.as_deref(),
             heads: heads.as_ref(),
         };
-        let tensors = self.compared(Some((layer, counterpart)), &alignment, shared);
+        let tensors = self.compared(Some((layer, counterpart)), &alignment, shared)?;
         let matrices = tensors
             .iter()
             .filter(|t| t.is_matrix())
@@ -239,7 +243,7 @@ impl Pair<'_> {
         Ok((relation, tensors))
     }
 
-    fn outside_layers(&self, ranked: bool) -> Vec<Compared> {
+    fn outside_layers(&self, ranked: bool) -> Result<Vec<Compared>, CheckpointError> {
         let alignment = Alignment {
             hidden: &self.hidden,
             neurons: None,
@@ -255,38 +259,53 @@ impl Pair<'_> {
         layers: Option<(usize, usize)>,
         alignment: &Alignment<'_>,
         ranked: bool,
-    ) -> Vec<Compared> {
+    ) -> Result<Vec<Compared>, CheckpointError> {
         if !self.comparable {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let architecture = self.this.config().architecture;
-        self.this
-            .config()
-            .expected_tensors()
-            .into_iter()
-            .filter(|t| !t.optional && layout::layer_of(&t.name) == layers.map(|l| l.0))
-            .filter_map(|tensor| {
-                let theirs = match layers {
-                    Some((_, counterpart)) => layout::in_layer(&tensor.name, counterpart),
-                    None => tensor.name.clone(),
-                };
-                let a = self.this.tensor(&tensor.name).ok()?;
-                let b = self.other.tensor(&theirs).ok()?;
-                let axes = layout::axes(architecture, &tensor.name);
-                let change = change::between(&a, &b, axes, alignment)?;
-                let rank = if ranked && !change.made.is_rounding() {
-                    low_rank::rank(&a, &b, axes, alignment)
-                } else {
-                    None
-                };
-                Some(Compared {
-                    name: tensor.name,
-                    shape: tensor.shape,
-                    change,
-                    rank,
-                })
-            })
-            .collect()
+        let mut all = Vec::new();
+        for tensor in needed(self.this) {
+            if layout::layer_of(&tensor.name) != layers.map(|l| l.0) {
+                continue;
+            }
+            let theirs = match layers {
+                Some((_, counterpart)) => layout::in_layer(&tensor.name, counterpart),
+                None => tensor.name.clone(),
+            };
+            all.extend(self.one(tensor, &theirs, alignment, ranked)?);
+        }
+        Ok(all)
+    }
+
+    /// `None` where the other has no such tensor, or another shape.
+    fn one(
+        &self,
+        tensor: ExpectedTensor,
+        theirs: &str,
+        alignment: &Alignment<'_>,
+        ranked: bool,
+    ) -> Result<Option<Compared>, CheckpointError> {
+        let (Ok(a), Ok(b)) = (
+            Tensor::of(self.this, &tensor.name),
+            Tensor::of(self.other, theirs),
+        ) else {
+            return Ok(None);
+        };
+        let axes = layout::axes(self.this.config().architecture, &tensor.name);
+        let Some(change) = change::between(&a, &b, axes, alignment)? else {
+            return Ok(None);
+        };
+        let rank = if ranked && !change.made.is_rounding() {
+            low_rank::rank(&a, &b, axes, alignment)?
+        } else {
+            None
+        };
+        Ok(Some(Compared {
+            name: tensor.name,
+            shape: tensor.shape,
+            change,
+            rank,
+        }))
     }
 
     /// Columns over the paired hidden dimensions, those of this model or of the other.
@@ -298,7 +317,12 @@ impl Pair<'_> {
         }
     }
 
-    fn views(&self, of: &Checkpoint, layer: usize, own: bool) -> Result<Views, CheckpointError> {
+    fn views(
+        &self,
+        of: &dyn ModelWeights,
+        layer: usize,
+        own: bool,
+    ) -> Result<Views, CheckpointError> {
         let read = |part| Ok(self.paired(&layout::read(of, layer, part)?, own));
         Ok(Views::new(read(Part::Up)?, read(Part::Twin)?))
     }
@@ -314,7 +338,7 @@ fn gram(paired: &Array2<f32>, most: usize) -> Option<CentredGram> {
     CentredGram::linear(paired.select(Axis(1), &kept).t())
 }
 
-fn same_heads(this: &Checkpoint, other: &Checkpoint) -> bool {
+fn same_heads(this: &dyn ModelWeights, other: &dyn ModelWeights) -> bool {
     let (a, b) = (this.config(), other.config());
     (a.heads, a.kv_heads, a.head_dim) == (b.heads, b.kv_heads, b.head_dim)
 }
@@ -327,19 +351,19 @@ fn cka(a: &Option<CentredGram>, b: &Option<CentredGram>) -> f64 {
         .unwrap_or(0.0)
 }
 
-fn comparable(this: &Checkpoint, other: &Checkpoint) -> bool {
+fn comparable(this: &dyn ModelWeights, other: &dyn ModelWeights) -> bool {
     let (a, b) = (this.config(), other.config());
     a.architecture == b.architecture && a.width == b.width
 }
 
-fn needed(of: &Checkpoint) -> Vec<ExpectedTensor> {
+fn needed(of: &dyn ModelWeights) -> Vec<ExpectedTensor> {
     let mut all = of.config().expected_tensors();
     all.retain(|t| !t.optional);
     all
 }
 
 /// Whether both models have the same tensors in the same shapes.
-fn same_tensors(this: &Checkpoint, other: &Checkpoint) -> bool {
+fn same_tensors(this: &dyn ModelWeights, other: &dyn ModelWeights) -> bool {
     comparable(this, other) && needed(this) == needed(other)
 }
 

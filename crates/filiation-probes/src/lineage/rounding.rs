@@ -1,6 +1,7 @@
 //! Is a tensor another one, stored with fewer bits? Decided by exact tests, not by size of change:
 //! 4-bit rounding moves weights further than a fine-tune does.
 
+use filiation_checkpoint::Lattices;
 use half::{bf16, f16};
 
 /// Values that share a scale in most block quantisers, and in all of them. A run of 16 that a wide
@@ -31,8 +32,9 @@ impl Made {
 }
 
 /// What makes `this` of `other` (or `other` of `this`, for casts). Rows have `row` values; blocks
-/// lie within rows, in the order of `this`.
-pub(super) fn made(this: &[f32], other: &[f32], row: usize) -> Made {
+/// lie within rows, in the order of `this`. `lattices` are those that `this` is stored on, where it
+/// is stored as codes.
+pub(super) fn made(this: &[f32], other: &[f32], row: usize, lattices: Option<&Lattices>) -> Made {
     if this == other {
         return Made::Equal;
     }
@@ -48,7 +50,12 @@ pub(super) fn made(this: &[f32], other: &[f32], row: usize) -> Made {
     {
         return Made::Cast;
     }
-    if is_quantised(this, other, row) {
+    // Lattices that are known need not be guessed, nor with what tolerance.
+    let quantised = match lattices {
+        Some(lattices) => lattices.round(other, this),
+        None => is_quantised(this, other, row),
+    };
+    if quantised {
         return Made::Quantised;
     }
     Made::Changed
@@ -157,10 +164,15 @@ fn lattice_step(values: &[f32], low: f32, high: f32, fuzz: f32) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
+    use filiation_checkpoint::Lattice;
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+
+    fn made(this: &[f32], other: &[f32], row: usize) -> Made {
+        super::made(this, other, row, None)
+    }
 
     fn weights(n: usize, seed: u64) -> Vec<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -266,5 +278,46 @@ mod tests {
             made(&symmetric(&noisy(&w, 0.01, 9), 127.0), &w, 256),
             Made::Changed
         );
+    }
+
+    /// A quantiser with one scale for 256 values and a 4-bit one for each 16 of them, which clips;
+    /// values and lattices.
+    fn nested(values: &[f32]) -> (Vec<f32>, Lattices) {
+        let mut each = Vec::new();
+        let mut stored = Vec::new();
+        for values in values.chunks(256) {
+            let spans = values.chunks(16).map(|v| {
+                let low = v.iter().copied().fold(0.0, f32::min);
+                (low, 0.9 * (v.iter().copied().fold(0.0, f32::max) - low))
+            });
+            let spans: Vec<(f32, f32)> = spans.collect();
+            let unit = spans.iter().fold(0f32, |m, s| m.max(s.1)) / 3.0 / 15.0;
+            for (values, (low, span)) in values.chunks(16).zip(spans) {
+                let step = (span / 3.0 / unit).round() * unit;
+                each.push(Lattice {
+                    lowest: low,
+                    highest: low + 3.0 * step,
+                    step,
+                    slack: 0.0,
+                    reach: 1.5 * (step + unit),
+                });
+                let code = |x: &f32| match step > 0.0 {
+                    true => ((x - low) / step).round().clamp(0.0, 3.0),
+                    false => 0.0,
+                };
+                stored.extend(values.iter().map(|x| low + code(x) * step));
+            }
+        }
+        (stored, Lattices { run: 16, each })
+    }
+
+    #[test]
+    fn knows_two_bits_by_their_lattices() {
+        let w = weights(64 * 256, 20);
+        let (stored, lattices) = nested(&w);
+        let by = |values: &[f32]| super::made(&stored, values, 256, Some(&lattices));
+        assert_eq!(by(&w), Made::Quantised);
+        assert_eq!(by(&noisy(&w, 0.001, 21)), Made::Changed);
+        assert_eq!(by(&weights(64 * 256, 22)), Made::Changed);
     }
 }

@@ -2,16 +2,16 @@
 
 use std::cmp::Ordering;
 
-use filiation_checkpoint::{Checkpoint, CheckpointError};
+use filiation_checkpoint::{CheckpointError, ModelWeights};
 
 /// Embedding rows (in this, in other) of the tokens with equal strings, by row in this.
 ///
 /// Where neither folder has a tokenizer and both embeddings have as many rows, row meets row.
 pub(super) fn shared(
-    this: &Checkpoint,
-    other: &Checkpoint,
+    this: &dyn ModelWeights,
+    other: &dyn ModelWeights,
 ) -> Result<Vec<(u32, u32)>, CheckpointError> {
-    let (mine, theirs) = rayon::join(|| this.tokenizer(), || other.tokenizer());
+    let (mine, theirs) = rayon::join(|| this.vocabulary(), || other.vocabulary());
     let missing = |e: &CheckpointError| matches!(e, CheckpointError::MissingFile { .. });
     let (mine, theirs) = match (mine, theirs) {
         (Err(a), Err(b)) if missing(&a) && missing(&b) => {
@@ -22,7 +22,7 @@ pub(super) fn shared(
                 Err(a)
             };
         }
-        (mine, theirs) => (mine?.vocabulary(), theirs?.vocabulary()),
+        (mine, theirs) => (mine?, theirs?),
     };
     let mut rows = joined(&mine, &theirs);
     rows.retain(|&(a, b)| {

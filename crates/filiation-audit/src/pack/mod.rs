@@ -1,0 +1,190 @@
+//! Packs: every answer of a model to the requests of a plan, sealed in one file.
+//!
+//! The first line is the seal: what was recorded, when, how it was asked, the digest of the
+//! answers, and the digest of all that. The answers follow as lines of a transcript. The digest of
+//! the head names the pack.
+
+mod collect;
+mod recording;
+
+pub use collect::{Collection, Order};
+pub(crate) use recording::{Recording, WithPacks, require_recorded};
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use filiation_core::{Digest, ModelIdentity, canonical};
+use filiation_report::{RecordingFacts, SuiteFacts};
+use serde::{Deserialize, Serialize};
+
+use crate::transcript::Transcript;
+use crate::{Asking, AuditError, disk};
+
+/// What a pack says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackHead {
+    /// `filiation-pack/1`.
+    pub format: String,
+    /// The model that answered.
+    pub model: ModelIdentity,
+    /// Its version, in the words of whoever recorded it.
+    pub version: Option<String>,
+    /// Day of the recording (UTC), `YYYY-MM-DD`.
+    pub recorded: String,
+    /// Whether the model has a chat template.
+    pub template: bool,
+    /// Whether prompts were put in chat templates.
+    pub chat: bool,
+    /// How it was asked.
+    pub asking: Asking,
+    /// The prompts.
+    pub suites: Vec<SuiteFacts>,
+    /// Digest of the plan.
+    pub plan: Digest,
+    /// Lines of answers.
+    pub answers: u64,
+    /// Bytes of the answers.
+    pub bytes: u64,
+    /// SHA-256 of the answers.
+    pub sha256: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seal {
+    head: PackHead,
+    digest: Digest,
+}
+
+/// A pack, read and found whole.
+#[derive(Debug)]
+pub struct Pack {
+    head: PackHead,
+    digest: Digest,
+    log: Transcript,
+}
+
+/// Whether a path is to be read as a pack: by its name alone, so that a missing one is told as such.
+pub(crate) fn is_pack(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("pack"))
+}
+
+impl Pack {
+    /// The format that this version writes and reads.
+    pub const FORMAT: &'static str = "filiation-pack/1";
+
+    /// Reads a pack and checks every digest in it.
+    ///
+    /// # Errors
+    /// [`AuditError`] for a file that is missing, no pack, of another format, cut short or changed.
+    pub fn read(path: &Path) -> Result<Self, AuditError> {
+        let content = disk::read(path)?;
+        let end = content.iter().position(|b| *b == b'\n');
+        let (first, answers) = match end {
+            Some(end) => (&content[..end], &content[end + 1..]),
+            None => (content.as_slice(), &[][..]),
+        };
+        let Seal { head, digest } = seal(path, first)?;
+        if digest != Self::name(&head) {
+            return Err(AuditError::PackSeal {
+                path: path.to_owned(),
+            });
+        }
+        let (found, sum) = (answers.len() as u64, Digest::of(answers));
+        if found != head.bytes || sum != head.sha256 {
+            return Err(AuditError::PackAnswers {
+                path: path.to_owned(),
+                found,
+                expected: head.bytes,
+            });
+        }
+        let log = Transcript::of_bytes(path.to_owned(), answers)?;
+        Ok(Self { head, digest, log })
+    }
+
+    /// What the pack says of itself.
+    pub const fn head(&self) -> &PackHead {
+        &self.head
+    }
+
+    /// The digest that names the pack.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Questions answered and questions failed (refused or not supported), by kind.
+    pub fn counts(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        self.log.counts()
+    }
+
+    /// What a report says of a party that answers from this pack.
+    pub(crate) fn facts(&self, party: &str) -> RecordingFacts {
+        RecordingFacts {
+            party: party.to_owned(),
+            pack: self.digest,
+            source: self.head.model.source.clone(),
+            version: self.head.version.clone(),
+            recorded: self.head.recorded.clone(),
+            answers: self.head.answers,
+        }
+    }
+
+    pub(crate) fn into_model(self) -> Recording {
+        Recording::new(self.head.model, self.log.into_answers())
+    }
+
+    fn name(head: &PackHead) -> Digest {
+        Digest::of(&canonical::to_bytes(head))
+    }
+
+    /// Seals `answers` at `path`, whole or not at all.
+    fn write(path: &Path, mut head: PackHead, answers: &[u8]) -> Result<Self, AuditError> {
+        let log = Transcript::of_bytes(path.to_owned(), answers)?;
+        head.answers = log.len() as u64;
+        head.bytes = answers.len() as u64;
+        head.sha256 = Digest::of(answers);
+        let digest = Self::name(&head);
+        let seal = Seal { head, digest };
+        let mut bytes = canonical::to_bytes(&seal);
+        bytes.push(b'\n');
+        bytes.extend(answers);
+        disk::put(path, &bytes)?;
+        let head = seal.head;
+        Ok(Self { head, digest, log })
+    }
+}
+
+// The first line: another format is told as such, whatever else is in it.
+fn seal(path: &Path, line: &[u8]) -> Result<Seal, AuditError> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: String,
+    }
+    #[derive(Deserialize)]
+    struct Outer {
+        head: Format,
+    }
+    let no_pack = |reason: serde_json::Error| AuditError::NotAPack {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    };
+    let Outer { head } = serde_json::from_slice(line).map_err(no_pack)?;
+    if head.format != Pack::FORMAT {
+        return Err(AuditError::PackFormat {
+            path: path.to_owned(),
+            found: head.format,
+            expected: Pack::FORMAT,
+        });
+    }
+    serde_json::from_slice(line).map_err(no_pack)
+}
+
+/// The place of the pack of party `name`: `out` itself where it is named as a pack, else in it.
+fn place(out: &Path, name: &str) -> PathBuf {
+    if is_pack(out) {
+        return out.to_owned();
+    }
+    out.join(format!("{name}.pack"))
+}

@@ -1,0 +1,218 @@
+//! Weights as tests on weights want them, whatever file they lie in.
+
+use std::ops::Range;
+
+use filiation_core::ModelIdentity;
+
+use crate::config::ModelConfig;
+use crate::{Checkpoint, CheckpointError, Dtype, TensorView};
+
+/// A model whose weights can be read, under the names and in the layout of transformers.
+pub trait ModelWeights: Sync {
+    /// What the model is.
+    fn identity(&self) -> &ModelIdentity;
+
+    /// Its configuration, which the shapes have been held against.
+    fn config(&self) -> &ModelConfig;
+
+    /// How tensor `name` is stored.
+    ///
+    /// # Errors
+    /// Where there is none.
+    fn stored(&self, name: &str) -> Result<Stored<'_>, CheckpointError>;
+
+    /// Some rows of tensor `name`, row-major; of a vector, some elements. Exact for floats of 32
+    /// bits and less, and for codes as their format defines their values. Rows past the end are
+    /// left out.
+    ///
+    /// # Errors
+    /// Where there is no such tensor, or its bytes are unsound.
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, CheckpointError>;
+
+    /// The lattices of the same rows, where the tensor is stored as codes.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    fn lattices(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+    ) -> Result<Option<Lattices>, CheckpointError> {
+        let _ = (name, rows);
+        Ok(None)
+    }
+
+    /// Entries of the tokenizer and their ids, sorted by entry.
+    ///
+    /// # Errors
+    /// [`CheckpointError::MissingFile`] where there is no tokenizer; others where it is unsound.
+    fn vocabulary(&self) -> Result<Vec<(String, u32)>, CheckpointError>;
+
+    /// Lets go of the memory that tensor `name` takes. It stays readable.
+    fn release(&self, name: &str);
+}
+
+/// How a tensor is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// Dimensions, outermost first.
+    pub shape: &'a [usize],
+    /// Type of its elements; `None` where they are codes on lattices.
+    pub dtype: Option<Dtype>,
+}
+
+/// The values that codes can stand for, a run of consecutive elements of a row at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lattices {
+    /// Elements that share a lattice; rows hold a whole number of runs.
+    pub run: usize,
+    /// Those of the rows, row-major.
+    pub each: Vec<Lattice>,
+}
+
+/// `lowest`, `lowest + step`, … up to `highest`, and how far a value can lie from the one that a
+/// quantiser of the format gives it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lattice {
+    /// Least value.
+    pub lowest: f32,
+    /// Greatest value.
+    pub highest: f32,
+    /// Between neighbours.
+    pub step: f32,
+    /// Beside half a step: by how much the stored scale differs from the one divided by.
+    pub slack: f32,
+    /// Beyond the lowest and the highest, where values are clipped.
+    pub reach: f32,
+}
+
+impl Lattices {
+    /// Whether each of `stored`, values on these lattices, is the one of its lattice that lies
+    /// nearest to its counterpart in `values`.
+    ///
+    /// Quantisers choose scales by what they like, and are not followed there; in the end they
+    /// divide by the scale that they store, round to nearest and clip, which is what is held
+    /// against the values.
+    pub fn round(&self, values: &[f32], stored: &[f32]) -> bool {
+        let run = self.run.max(1);
+        stored.len() == values.len()
+            && stored.len() == run * self.each.len()
+            && stored
+                .chunks(run)
+                .zip(values.chunks(run))
+                .zip(&self.each)
+                .all(|((stored, values), lattice)| lattice.rounds(values, stored))
+    }
+}
+
+impl Lattice {
+    fn rounds(&self, values: &[f32], stored: &[f32]) -> bool {
+        // Between two levels both are nearest, as far as f32 can tell.
+        let size = self.lowest.abs().max(self.highest.abs());
+        let within = 0.5 * self.step + self.slack + 8.0 * f32::EPSILON * size;
+        let end = 0.25 * self.step;
+        stored.iter().zip(values).all(|(&a, &b)| {
+            let clipped = (a >= self.highest - end && b > a) || (a <= self.lowest + end && b < a);
+            let reach = if clipped {
+                within.max(self.reach)
+            } else {
+                within
+            };
+            (a - b).abs() <= reach
+        })
+    }
+}
+
+impl ModelWeights for Checkpoint {
+    fn identity(&self) -> &ModelIdentity {
+        Self::identity(self)
+    }
+
+    fn config(&self) -> &ModelConfig {
+        Self::config(self)
+    }
+
+    fn stored(&self, name: &str) -> Result<Stored<'_>, CheckpointError> {
+        let view = self.tensor(name)?;
+        Ok(Stored {
+            shape: view.shape,
+            dtype: Some(view.dtype),
+        })
+    }
+
+    fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, CheckpointError> {
+        let view = self.tensor(name)?;
+        let stride = view.shape[1.min(view.shape.len())..]
+            .iter()
+            .product::<usize>()
+            * view.dtype.size();
+        let end = rows.end.min(view.shape.first().copied().unwrap_or(1));
+        let start = rows.start.min(end);
+        let part = TensorView {
+            data: &view.data[start * stride..end * stride],
+            ..view
+        };
+        Ok(part.to_f32())
+    }
+
+    fn vocabulary(&self) -> Result<Vec<(String, u32)>, CheckpointError> {
+        Ok(self.tokenizer()?.vocabulary())
+    }
+
+    fn release(&self, name: &str) {
+        Self::release(self, name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUARTERS: Lattice = Lattice {
+        lowest: -0.5,
+        highest: 0.5,
+        step: 0.25,
+        slack: 0.0,
+        reach: 0.3,
+    };
+
+    fn round(values: &[f32], stored: &[f32]) -> bool {
+        let lattices = Lattices {
+            run: values.len(),
+            each: vec![QUARTERS],
+        };
+        lattices.round(values, stored)
+    }
+
+    #[test]
+    fn the_nearest_level_and_no_other() {
+        assert!(round(&[0.12, 0.13, -0.4, 0.125], &[0.0, 0.25, -0.5, 0.0]));
+        assert!(round(&[0.125, -0.375], &[0.25, -0.5]));
+        assert!(!round(&[0.12, 0.2], &[0.25, 0.25]));
+        assert!(!round(&[f32::NAN], &[0.0]));
+    }
+
+    #[test]
+    fn clipping_is_bounded() {
+        assert!(round(&[0.79, -0.79], &[0.5, -0.5]));
+        assert!(!round(&[0.81, 0.0], &[0.5, 0.0]));
+        // Beyond the ends, not before them.
+        assert!(!round(&[0.3, 0.0], &[0.5, 0.0]));
+    }
+
+    /// Lattices so short, or so few, that they say nothing.
+    #[test]
+    fn empty_lattices_explain_nothing() {
+        let flat = Lattice {
+            lowest: 0.0,
+            highest: 0.0,
+            step: 0.0,
+            slack: 0.0,
+            reach: 1e-3,
+        };
+        let of = |each| Lattices { run: 2, each };
+        assert!(!of(vec![flat]).round(&[0.1, 0.0], &[0.0, 0.0]));
+        assert!(!of(vec![]).round(&[0.1, 0.0], &[0.1, 0.0]));
+        assert!(!of(vec![flat]).round(&[0.1], &[0.1]));
+    }
+}

@@ -1,0 +1,100 @@
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use filiation_audit::{Case, Collection, Order};
+
+use super::asked::{Asked, Computed};
+use super::audit::entry;
+use super::pack;
+use crate::day::Day;
+use crate::output;
+use crate::progress::Shown;
+
+/// Records a model: every answer to the questions that an audit puts to a teacher, sealed in a pack.
+/// With a case, all teachers of it. The same command again goes on where it stopped.
+///
+/// An audit takes a pack in place of a model folder, for any number of suspects, and then needs
+/// neither the teacher's weights nor a network. It must ask the way the pack was recorded.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    filiation collect models/t1 --suite probes/chat.jsonl --out packs/t1.pack\n  \
+    filiation collect corpora/demo/case.toml --out packs")]
+pub(crate) struct Collect {
+    /// A case file (`.toml`), or a model's folder or file.
+    #[arg(value_name = "CASE|[NAME=]MODEL")]
+    target: String,
+    /// The pack (`.pack`), or a folder for one pack a model.
+    #[arg(long, value_name = "PACK|DIR")]
+    out: PathBuf,
+    /// The model's version, in the words of its maker.
+    #[arg(long, value_name = "TEXT")]
+    model_version: Option<String>,
+    /// Day of the recording. Default: today (UTC).
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<Day>,
+    #[command(flatten)]
+    asked: Asked,
+    #[command(flatten)]
+    computed: Computed,
+}
+
+impl Collect {
+    pub(crate) fn run(self, json: bool) -> Result<()> {
+        let (order, folder) = self.order()?;
+        let provider = self.computed.provider(order.asking.raw);
+        let collection = Collection::begin(&order, &folder, &provider, &self.out)?;
+        collection.collect(&provider, &Shown::new())?;
+        let day = match self.date {
+            Some(day) => day,
+            None => today()?,
+        };
+        let version = self.model_version.as_deref();
+        let packs = collection.seal(&self.out, &day.to_string(), version)?;
+        if json {
+            let shown: Vec<_> = packs
+                .iter()
+                .map(|(path, p)| pack::Shown::of(path, p))
+                .collect();
+            return output::json(&shown);
+        }
+        let line = |path: &Path, pack: &filiation_audit::Pack| {
+            format!(
+                "{}: {} answers, {}\n",
+                path.display(),
+                pack.head().answers,
+                pack.digest()
+            )
+        };
+        output::text(
+            &packs
+                .iter()
+                .map(|(path, p)| line(path, p))
+                .collect::<String>(),
+        )
+    }
+
+    // What to record, and the folder that its paths are relative to.
+    fn order(&self) -> Result<(Order, PathBuf)> {
+        let path = Path::new(&self.target);
+        let is_file = path.extension().is_some_and(|e| e == "toml");
+        let (mut order, folder) = if is_file {
+            let folder = path.parent().unwrap_or_else(|| Path::new(""));
+            (Order::of_case(&Case::read(path)?), folder.to_owned())
+        } else {
+            (Order::of_model(entry(&self.target)), PathBuf::new())
+        };
+        self.asked.put_into(&mut order.asking);
+        order.suites = self.asked.suites(order.suites, is_file)?;
+        Ok((order, folder))
+    }
+}
+
+fn today() -> Result<Day> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = since
+        .context("the clock stands before 1970, give `--date`")?
+        .as_secs();
+    Ok(Day::since_1970(seconds / 86_400))
+}

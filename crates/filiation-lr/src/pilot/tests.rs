@@ -1,0 +1,204 @@
+use filiation_core::{Abstention, Digest, MethodId};
+
+use super::*;
+use crate::record::{Candidate, History, Scored};
+
+const TEACHERS: [&str; 3] = ["t1", "t2", "t3"];
+
+/// A number in [0, 1) that differs from place to place: the golden ratio's multiples.
+fn spread(i: usize) -> f64 {
+    (i as f64 * 0.618_033_988_749_895).fract()
+}
+
+fn record(probe: &str, suspect: String, lineage: &str, history: History, lead: [f64; 3]) -> Record {
+    let candidates = TEACHERS.iter().zip(lead).map(|(name, score)| Candidate {
+        name: (*name).into(),
+        score,
+        interval: Some([score - 1.0, score + 1.0]),
+        effect: None,
+        units: 10,
+        log10_p_among_controls: Some(if score > 1.0 { -3.0 } else { -0.3 }),
+        log10_p: None,
+        log10_e: None,
+        weight: None,
+    });
+    Record {
+        model: Digest::of(suspect.as_bytes()),
+        suspect,
+        lineage: lineage.into(),
+        history,
+        method: MethodId::new(probe, 1, &[]),
+        cost: Cost {
+            completions: 7,
+            others: 2,
+        },
+        outcome: Outcome::Scored(Scored {
+            axis: Axis::TeacherIdentity,
+            basis: Basis::Population,
+            controls: 4,
+            candidates: candidates.collect(),
+        }),
+    }
+}
+
+/// Two bases, three teachers of which two are siblings, two signals, three shares; the true
+/// teacher's score is `gain` times the share above noise, and its sibling's half of that below.
+fn population(probe: &str, gain: f64) -> Vec<Record> {
+    let mut all = Vec::new();
+    let mut at = 0;
+    let mut noise = || {
+        at += 1;
+        0.2 * (spread(at) - 0.5)
+    };
+    for base in ["a", "b"] {
+        for (k, teacher) in TEACHERS.iter().enumerate() {
+            for by in ["text", "logits"] {
+                for share in [1.0, 0.3, 0.1] {
+                    let mut lead = [noise(), noise(), noise()];
+                    lead[k] += gain * share;
+                    let siblings: Vec<String> = match k {
+                        0 => vec!["t2".into()],
+                        1 => vec!["t1".into()],
+                        _ => Vec::new(),
+                    };
+                    let history = History::Distilled {
+                        teacher: (*teacher).into(),
+                        siblings,
+                        share,
+                        by: by.into(),
+                    };
+                    let name = format!("s-{base}-{teacher}-{by}-{share}");
+                    all.push(record(probe, name, base, history, lead));
+                }
+            }
+        }
+        for i in 0..8 {
+            let lead = [noise(), noise(), noise()];
+            all.push(record(
+                probe,
+                format!("ha-{base}-{i}"),
+                base,
+                History::FineTune,
+                lead,
+            ));
+        }
+    }
+    for i in 0..12 {
+        let (name, lead) = (format!("hb-{i}"), [noise(), noise(), noise()]);
+        all.push(record(
+            probe,
+            name.clone(),
+            &name,
+            History::Independent,
+            lead,
+        ));
+    }
+    for i in 0..110 {
+        let (name, lead) = (format!("clean-{i}"), [noise(), noise(), noise()]);
+        all.push(record(
+            probe,
+            format!("{name}-s"),
+            &name,
+            History::FineTune,
+            lead,
+        ));
+    }
+    all
+}
+
+#[test]
+fn a_probe_that_sees_the_teacher_is_kept_and_its_smallest_share_found() {
+    let pilot = pilot(&population("sees", 2.0));
+    let [row] = &pilot.rows[..] else {
+        panic!("one probe: {pilot:?}");
+    };
+    assert_eq!(row.carries_against, ["Ha", "Hb", "Hc"]);
+    assert!(row.is_kept());
+    let ha = row.against_ha.expect("models on both sides");
+    assert_eq!((ha.distilled, ha.others), (36, 16));
+    assert!(ha.g > 1.0 && ha.auc > 0.9, "{ha:?}");
+    let hc = row.against_hc.expect("siblings");
+    assert_eq!((hc.distilled, hc.others), (24, 24));
+    let smallest: Vec<_> = row.smallest_share.values().copied().collect();
+    assert_eq!(smallest, [Some(0.1), Some(0.1)]);
+    assert_eq!(row.first, Some((36, 36)));
+    let clean = row.errors.clean.expect("clean lineages");
+    assert_eq!((clean.hits, clean.of), (0, 110));
+    assert!((clean.interval.upper - 0.033).abs() < 1e-3);
+    let power = row.errors.teacher.expect("students");
+    assert_eq!((power.hits, power.of), (12, 36));
+    assert_eq!(row.cost.completions, 7);
+}
+
+#[test]
+fn a_probe_that_sees_nothing_carries_nothing() {
+    let mut records = population("sees", 2.0);
+    records.extend(population("blind", 0.0));
+    let pilot = pilot(&records);
+    let blind = &pilot.rows[1];
+    assert!(blind.carries_against.is_empty(), "{blind:?}");
+    assert!(!blind.is_kept());
+    assert!(blind.smallest_share.values().all(Option::is_none));
+    let [pair] = &pilot.dependence[..] else {
+        panic!("one pair");
+    };
+    // The noise of both is the same, which is all there is for innocents.
+    assert!(pair.innocents.expect("pairs") > 0.999);
+    assert!(pair.distilled.expect("pairs") < 0.5, "{pair:?}");
+}
+
+#[test]
+fn a_share_counts_only_when_all_larger_ones_are_seen() {
+    let at = |by: &str, share, lower| AtShare {
+        by: by.into(),
+        share,
+        effect: Some(Effect {
+            g: lower + 1.0,
+            interval: Interval {
+                lower,
+                upper: lower + 2.0,
+                level: LEVEL,
+            },
+            auc: 0.5,
+            distilled: 6,
+            others: 16,
+        }),
+    };
+    let cells = [
+        at("text", 1.0, 0.5),
+        at("text", 0.3, -0.1),
+        at("text", 0.1, 0.2),
+        at("logits", 1.0, 0.5),
+        at("logits", 0.3, 0.1),
+    ];
+    let smallest = smallest_share(&cells);
+    assert_eq!(smallest["text"], Some(1.0));
+    assert_eq!(smallest["logits"], Some(0.3));
+}
+
+#[test]
+fn lineages_count_once_and_abstentions_are_counted_apart() {
+    let mut records = population("sees", 2.0);
+    let again: Vec<Record> = (records.iter().filter(|r| r.lineage == "clean-3"))
+        .map(|r| Record {
+            suspect: "variant".into(),
+            ..r.clone()
+        })
+        .collect();
+    records.extend(again);
+    let last = records.len() - 2;
+    records[last].outcome = Outcome::Abstained(Abstention::new(Reason::Degenerate, "still"));
+    let row = &pilot(&records).rows[0];
+    assert_eq!(row.errors.clean.expect("clean").of, 109);
+    assert_eq!(row.abstained["degenerate"], 1);
+    assert_eq!(row.scored, 36 + 16 + 12 + 110);
+}
+
+#[test]
+fn records_are_read_back() {
+    for record in population("sees", 1.0).iter().step_by(20) {
+        let line = filiation_core::canonical::to_bytes(record);
+        let read: Record = serde_json::from_slice(&line).expect("its own output");
+        assert_eq!(read, *record);
+    }
+}

@@ -1,0 +1,3 @@
+//! Canaries: texts whose randomness is ours or the teacher's own, so that their null is exact.
+
+pub mod regeneration_rank;

@@ -1,0 +1,329 @@
+//! `divergence-agreement`: whom the suspect follows where the candidates part.
+//!
+//! Every party continues every prompt greedily; the first four characters are its answer. Where
+//! the answers of teachers k and k' differ from each other and from that of base B, the suspect
+//! follows k, or k', or neither. The lead of k over k' is the mean, over these prompts, of
+//! \[S = k\] − \[S = k'\], less the mean of the same over controls. The score of k is its least lead.
+//!
+//! **Null hypothesis**: S learned from none of the candidates; where they part from the base and
+//! from each other, what it did learn makes it follow no candidate more than another. Then every
+//! score is 0 or below up to noise.
+
+use std::collections::BTreeMap;
+
+use filiation_core::{
+    Abstention, Answer, Finish, MethodId, Observations, Party, Probe, Reason, Request, RequestId,
+    Role, Sampling, Statistic, Want,
+};
+use filiation_stats::Bootstrap;
+
+use crate::contrast::{Lead, Leads, Seats};
+use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
+
+/// Characters that are compared, white space before them left out.
+const CHARACTERS: usize = 4;
+/// Tokens asked for: enough for the characters where a token is one byte of two.
+const TOKENS: u32 = 8;
+/// Fewest prompts that all parties answered.
+const LEAST_PROMPTS: usize = 20;
+/// A control that answered fewer of the prompts is left out; those that others miss are.
+const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
+/// Fewest prompts at which two candidates part from each other and from the base.
+const LEAST_DIVERGENT: usize = 10;
+
+/// The probe.
+#[derive(Debug)]
+pub struct DivergenceAgreement {
+    id: MethodId,
+    plan: Vec<Request>,
+    bootstrap: Bootstrap,
+}
+
+impl DivergenceAgreement {
+    /// Plans the probe over all open prompts of `suites`.
+    ///
+    /// # Errors
+    /// [`ProbeError::NoItems`] when there are none.
+    pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
+        let chosen = suite::select(suites, Item::is_open);
+        if chosen.items.is_empty() {
+            return Err(ProbeError::NoItems {
+                probe: "divergence-agreement",
+                needed: "open prompt",
+                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
+            });
+        }
+        let request = |item: &&Item| Request {
+            id: RequestId::new(format!("divergence-agreement/{}", item.id)),
+            to: vec![Role::Suspect, Role::Base, Role::Teacher, Role::Control],
+            want: Want::Generate {
+                prompt: options.prompt(item),
+                max_tokens: TOKENS,
+                sampling: Sampling::GREEDY,
+            },
+        };
+        Ok(Self {
+            id: MethodId::new(
+                "divergence-agreement",
+                1,
+                &[
+                    ("characters", &CHARACTERS),
+                    ("draws", &options.draws),
+                    ("form", &options.form.as_str()),
+                    ("least_divergent", &LEAST_DIVERGENT),
+                    ("level", &options.level),
+                    ("max_tokens", &TOKENS),
+                    ("seed", &options.seed),
+                    ("suites", &chosen.suites),
+                ],
+            ),
+            plan: chosen.items.iter().map(request).collect(),
+            bootstrap: options.bootstrap(),
+        })
+    }
+}
+
+impl Probe for DivergenceAgreement {
+    fn id(&self) -> &MethodId {
+        &self.id
+    }
+
+    fn plan(&self) -> &[Request] {
+        &self.plan
+    }
+
+    fn measure(&self, seen: &Observations<'_>) -> Result<Statistic, Abstention> {
+        let seats = Seats::of(seen, "divergence is from a base")?;
+        let said = Said::read(self, seen, &seats)?;
+        said.require_divergent()?;
+        let units = said.base.len();
+        let all: Vec<usize> = (0..units).collect();
+        let everyone: Vec<usize> = (0..said.controls.len()).collect();
+        // A control is held against the other controls.
+        let control = |c: usize| {
+            let others: Vec<usize> = everyone.iter().copied().filter(|o| *o != c).collect();
+            let control = &said.controls[c];
+            let net = said.net(&control.answers, &others);
+            (control.party.clone(), leads(&net, &all))
+        };
+        let controls: Vec<(String, Lead)> = everyone.iter().map(|&c| control(c)).collect();
+        let suspect = said.net(&said.suspect, &everyone);
+        let how = Leads {
+            method: &self.id,
+            unit: "net share of divergent prompts",
+            counted: "prompt",
+            units,
+            candidates: seats.candidates(),
+            bootstrap: self.bootstrap,
+        };
+        let mut found = how.statistic(
+            |units| leads(&suspect, units),
+            &leads(&suspect, &all),
+            &controls,
+        )?;
+        said.describe(&mut found);
+        Ok(found)
+    }
+}
+
+/// The mean over the divergent ones of `units`; 0 where a resample misses them all.
+fn leads(net: &[Vec<Vec<Option<f64>>>], units: &[usize]) -> Lead {
+    let mean = |prompts: &Vec<Option<f64>>| {
+        let divergent = units.iter().filter_map(|&i| prompts[i]);
+        let (sum, n) = divergent.fold((0.0, 0_u32), |(sum, n), v| (sum + v, n + 1));
+        sum / f64::from(n.max(1))
+    };
+    let row = |row: &Vec<Vec<Option<f64>>>| row.iter().map(mean).collect();
+    net.iter().map(row).collect()
+}
+
+struct Control {
+    party: String,
+    answers: Vec<usize>,
+}
+
+/// What everyone said, as numbers of distinct texts, over the prompts that suspect, base and
+/// teachers all answered.
+struct Said {
+    suspect: Vec<usize>,
+    base: Vec<usize>,
+    candidates: Vec<String>,
+    teachers: Vec<Vec<usize>>,
+    controls: Vec<Control>,
+    left_out: usize,
+}
+
+impl Said {
+    fn read(
+        probe: &DivergenceAgreement,
+        seen: &Observations<'_>,
+        seats: &Seats<'_>,
+    ) -> Result<Self, Abstention> {
+        let mut texts: BTreeMap<String, usize> = BTreeMap::new();
+        let mut all = |party: &Party| -> Vec<Option<usize>> {
+            let ids = probe.plan.iter().map(|r| &r.id);
+            ids.map(|id| {
+                let text = answer(seen, party, id)?;
+                let next = texts.len();
+                Some(*texts.entry(text).or_insert(next))
+            })
+            .collect()
+        };
+        let (suspect, base) = (all(seats.suspect), all(seats.base));
+        let teachers: Vec<_> = seats.teachers.iter().map(|t| all(t)).collect();
+        let parties: Vec<usize> = (0..probe.plan.len())
+            .filter(|&i| suspect[i].is_some() && base[i].is_some())
+            .filter(|&i| teachers.iter().all(|t| t[i].is_some()))
+            .collect();
+        let least = LEAST_SHARE_OF_CONTROL * parties.len() as f64;
+        let controls: Vec<(&Party, Vec<Option<usize>>)> = seats
+            .controls
+            .iter()
+            .map(|c| (*c, all(c)))
+            .filter(|(_, a)| parties.iter().filter(|i| a[**i].is_some()).count() as f64 >= least)
+            .collect();
+        let common: Vec<usize> = parties
+            .into_iter()
+            .filter(|&i| controls.iter().all(|(_, a)| a[i].is_some()))
+            .collect();
+        if common.len() < LEAST_PROMPTS {
+            let named = [(seats.suspect, &suspect), (seats.base, &base)];
+            let named = named.into_iter();
+            let silent = named
+                .chain(seats.teachers.iter().copied().zip(&teachers))
+                .min_by_key(|(_, a)| a.iter().flatten().count());
+            let (name, got) =
+                silent.map_or(("", 0), |(p, a)| (&p.name, a.iter().flatten().count()));
+            let detail = format!(
+                "{} of {} prompts have {CHARACTERS} characters of all parties (`{name}` gave \
+                 {got}), at least {LEAST_PROMPTS} are needed",
+                common.len(),
+                probe.plan.len()
+            );
+            return Err(Abstention::new(Reason::TooFewAnswers, detail));
+        }
+        let kept = |answers: &[Option<usize>]| -> Vec<usize> {
+            common.iter().filter_map(|&i| answers[i]).collect()
+        };
+        let controls = controls.iter().map(|(party, answers)| Control {
+            party: party.name.clone(),
+            answers: kept(answers),
+        });
+        Ok(Self {
+            suspect: kept(&suspect),
+            base: kept(&base),
+            candidates: seats.candidates(),
+            teachers: teachers.iter().map(|t| kept(t)).collect(),
+            controls: controls.collect(),
+            left_out: probe.plan.len() - common.len(),
+        })
+    }
+
+    /// Whether `k` and `other` part from each other and from the base at prompt `i`.
+    fn part(&self, k: usize, other: usize, i: usize) -> bool {
+        let (a, b, base) = (self.teachers[k][i], self.teachers[other][i], self.base[i]);
+        a != b && a != base && b != base
+    }
+
+    /// Prompts at which the model follows `k`, follows `other`, and at which the two part.
+    fn tally(&self, answers: &[usize], k: usize, other: usize, units: &[usize]) -> [usize; 3] {
+        let divergent = units.iter().filter(|&&i| self.part(k, other, i));
+        divergent.fold([0; 3], |[mine, theirs, all], &i| {
+            [
+                mine + usize::from(answers[i] == self.teachers[k][i]),
+                theirs + usize::from(answers[i] == self.teachers[other][i]),
+                all + 1,
+            ]
+        })
+    }
+
+    /// By pair of candidates and prompt: whom the model follows where the two part, less the mean
+    /// of `controls`.
+    fn net(&self, answers: &[usize], controls: &[usize]) -> Vec<Vec<Vec<Option<f64>>>> {
+        let prompt = |k: usize, other: usize, i: usize| {
+            let of = |answers: &[usize]| {
+                let follows = |t: usize| f64::from(answers[i] == self.teachers[t][i]);
+                follows(k) - follows(other)
+            };
+            let usual = controls.iter().map(|&c| of(&self.controls[c].answers));
+            let usual = usual.sum::<f64>() / controls.len().max(1) as f64;
+            self.part(k, other, i).then(|| of(answers) - usual)
+        };
+        let n = self.teachers.len();
+        let pair =
+            |k: usize, other: usize| (0..self.base.len()).map(|i| prompt(k, other, i)).collect();
+        let row = |k: usize| (0..n).map(|other| pair(k, other)).collect();
+        (0..n).map(row).collect()
+    }
+
+    fn require_divergent(&self) -> Result<(), Abstention> {
+        let all: Vec<usize> = (0..self.base.len()).collect();
+        for k in 0..self.teachers.len() {
+            for other in 0..k {
+                let [_, _, divergent] = self.tally(&self.suspect, k, other, &all);
+                if divergent < LEAST_DIVERGENT {
+                    let detail = format!(
+                        "`{}` and `{}` part from each other and from the base at {divergent} of {} \
+                         prompts, at least {LEAST_DIVERGENT} are needed",
+                        self.candidates[other],
+                        self.candidates[k],
+                        all.len()
+                    );
+                    return Err(Abstention::new(Reason::TooFewAnswers, detail));
+                }
+            }
+        }
+        if self.suspect == self.base {
+            let detail = "the suspect answers as the base does at every prompt";
+            return Err(Abstention::new(Reason::Degenerate, detail));
+        }
+        Ok(())
+    }
+
+    // The counts of the sign statistic, and how often each model says what each teacher says.
+    fn describe(&self, found: &mut Statistic) {
+        let all: Vec<usize> = (0..self.base.len()).collect();
+        for (k, name) in self.candidates.iter().enumerate() {
+            for (other, rival) in self.candidates.iter().enumerate().filter(|(o, _)| *o != k) {
+                let [mine, _, divergent] = self.tally(&self.suspect, k, other, &all);
+                let mut put = |what: &str, n: usize| {
+                    let key = format!("{what}/{name}/{rival}");
+                    found.details.insert(key, n as f64);
+                };
+                put("follows", mine);
+                put("divergent", divergent);
+            }
+            let mut share = |who: &str, answers: &[usize]| {
+                let same = answers.iter().zip(&self.teachers[k]);
+                let same = same.filter(|(a, b)| a == b).count() as f64;
+                let key = format!("agreement/{who}/{name}");
+                found.details.insert(key, same / answers.len() as f64);
+            };
+            share("suspect", &self.suspect);
+            share("base", &self.base);
+            for control in &self.controls {
+                share(&control.party, &control.answers);
+            }
+        }
+        let left_out = self.left_out as f64;
+        found.details.insert("prompts-left-out".into(), left_out);
+    }
+}
+
+/// The first characters of the completion. `None` for no text, or one cut short before them.
+fn answer(seen: &Observations<'_>, party: &Party, id: &RequestId) -> Option<String> {
+    let Answer::Completion(completion) = seen.answer(party, id)? else {
+        return None;
+    };
+    let first: String = completion
+        .text
+        .trim_start()
+        .chars()
+        .take(CHARACTERS)
+        .collect();
+    let whole = first.chars().count() == CHARACTERS || completion.finish == Finish::Stop;
+    (whole && !first.is_empty()).then_some(first)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! What the suspect remembers of alleged training data.
+
+pub mod seen_questions;

@@ -1,0 +1,164 @@
+//! Suspects of known history: manifest, building, judging.
+
+use std::fs;
+
+use filiation_lab::{Lineage, Parent, Signal, Tie};
+use serde_json::Value;
+
+use crate::tiny::{Bench, stderr};
+
+/// Writes the `lineage.json` of each tiny model: `suspect` starts from `base` and learned from
+/// `t1`; `t2` serves as an independent suspect's folder under another name, too.
+fn with_lineages(bench: &Bench) {
+    let digest = filiation_core::Digest::of(b"weights");
+    let parent = |tie, model: &str| Parent {
+        tie,
+        model: model.into(),
+        weights: digest,
+    };
+    let learned = Tie::DistilledFrom {
+        share: 0.5,
+        by: Signal::Text,
+    };
+    fs::create_dir(bench.path("alone")).expect("a folder");
+    for entry in fs::read_dir(bench.path("t2")).expect("a model") {
+        let from = entry.expect("a file").path();
+        let to = bench.path("alone").join(from.file_name().expect("a name"));
+        fs::copy(from, to).expect("copies");
+    }
+    for (name, role, parents) in [
+        ("base", filiation_core::Role::Base, vec![]),
+        ("t1", filiation_core::Role::Teacher, vec![]),
+        ("t2", filiation_core::Role::Teacher, vec![]),
+        ("alone", filiation_core::Role::Suspect, vec![]),
+        (
+            "suspect",
+            filiation_core::Role::Suspect,
+            vec![parent(Tie::InitialisedFrom, "base"), parent(learned, "t1")],
+        ),
+    ] {
+        let lineage = Lineage {
+            format: 1,
+            name: name.into(),
+            role,
+            parents,
+            seed: 1,
+            documents: 10,
+            loss: 1.0,
+            recipe: digest,
+            weights: digest,
+        };
+        let bytes = filiation_core::canonical::to_pretty(&lineage);
+        fs::write(bench.path(name).join("lineage.json"), bytes).expect("writes");
+    }
+}
+
+/// A bench whose manifest `m.toml` was written by the command.
+fn bench() -> Bench {
+    let bench = Bench::new(24);
+    with_lineages(&bench);
+    let manifest = bench.stdout(&[
+        "population",
+        "manifest",
+        ".",
+        "--siblings",
+        "t1,t2",
+        "--probe",
+        "weight-lineage",
+        "--probe",
+        "tlu-did",
+        "--suite",
+        "openings.jsonl",
+        "--max-tokens",
+        "8",
+    ]);
+    fs::write(bench.path("m.toml"), manifest).expect("writes");
+    bench
+}
+
+const BUILD: [&str; 5] = ["population", "build", "m.toml", "--out", "out"];
+
+#[test]
+fn a_population_is_built_once_and_made_anew_where_scores_are_missing() {
+    let bench = bench();
+    let said = bench.stdout(&BUILD);
+    assert!(said.contains("2 suspects, 2 scored now"), "{said}");
+    let read = |name: &str| fs::read(bench.path(name)).expect(name);
+    let scores = read("out/scores.jsonl");
+    let lines: Vec<Value> = String::from_utf8_lossy(&scores)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 2 * 2);
+    assert_eq!(lines[0]["suspect"], "suspect");
+    assert_eq!(lines[1]["history"]["distilled"]["siblings"][0], "t2");
+    assert_eq!(lines[1]["cost"]["completions"], 24);
+    assert_eq!(lines[2]["history"], "independent");
+    assert_eq!(lines[2]["lineage"], "alone");
+    assert!(!bench.path("out/runs/suspect/transcripts").exists());
+
+    assert!(bench.stdout(&BUILD).contains("2 suspects, 0 scored now"));
+    fs::remove_file(bench.path("out/scores/alone.jsonl")).expect("removes");
+    fs::remove_dir_all(bench.path("out/answers")).expect("removes");
+    assert!(bench.stdout(&BUILD).contains("2 suspects, 1 scored now"));
+    assert_eq!(read("out/scores.jsonl"), scores);
+}
+
+#[test]
+fn another_way_of_asking_is_refused_in_the_same_folder() {
+    let bench = bench();
+    bench.stdout(&BUILD);
+    let manifest = fs::read_to_string(bench.path("m.toml")).expect("reads");
+    let other = manifest.replace("max_tokens = 8", "max_tokens = 9");
+    fs::write(bench.path("m.toml"), other).expect("writes");
+    let output = bench.run(&BUILD);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.contains("other settings than this manifest"), "{told}");
+    assert!(told.contains("hint: choose another folder"), "{told}");
+}
+
+#[test]
+fn scores_are_judged_in_tables_and_in_json() {
+    let bench = bench();
+    bench.stdout(&BUILD);
+    let text = bench.stdout(&["population", "pilot", "out/scores.jsonl"]);
+    for said in [
+        "against Ha",
+        "smallest share",
+        "tlu-did",
+        "other axis",
+        "nothing: kept out",
+    ] {
+        assert!(text.contains(said), "{said} is not in\n{text}");
+    }
+    let json = bench.stdout(&["population", "pilot", "out/scores.jsonl", "--json"]);
+    let judged: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(judged["rows"][1]["first"][1], 1, "{judged:#}");
+
+    fs::write(bench.path("broken.jsonl"), "{}\n").expect("writes");
+    let output = bench.run(&["population", "pilot", "broken.jsonl"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(
+        told.contains("`broken.jsonl` line 1 is no record of scores"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_manifest_that_cannot_be_is_refused() {
+    let bench = bench();
+    let output = bench.run(&["population", "manifest", "t1", "--probe", "tlu-did"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(
+        told.contains("holds no model with role `teacher`"),
+        "{told}"
+    );
+    fs::write(bench.path("m.toml"), "format = 1\nmodles = \"x\"\n").expect("writes");
+    let output = bench.run(&BUILD);
+    let told = stderr(&output);
+    assert!(told.contains("manifest `m.toml` is not valid"), "{told}");
+    assert!(told.contains("modles"), "{told}");
+}
