@@ -14,14 +14,20 @@ pub(crate) struct Heads {
     pub(crate) heads: usize,
     pub(crate) kv_heads: usize,
     pub(crate) size: usize,
+    /// Multiplies the scores.
+    pub(crate) scale: f32,
+    /// Keys that a query sees, its own the last.
+    pub(crate) window: usize,
 }
 
 impl Heads {
-    pub(crate) const fn of(shape: &Shape) -> Self {
+    pub(crate) fn of(shape: &Shape) -> Self {
         Self {
             heads: shape.heads,
             kv_heads: shape.kv_heads,
             size: shape.head_dim(),
+            scale: 1.0 / (shape.head_dim() as f32).sqrt(),
+            window: usize::MAX,
         }
     }
 
@@ -35,11 +41,6 @@ impl Heads {
         let kv_head = head / (self.heads / self.kv_heads);
         let keys = (self.heads + kv_head) * self.size;
         (keys, keys + self.kv_heads * self.size)
-    }
-
-    /// Multiplies the scores.
-    pub(crate) fn scale(self) -> f32 {
-        1.0 / (self.size as f32).sqrt()
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn attend(
             let kept = View::columns(&qkv[keys_at..], width);
             multiply([rows, keys, hd], (scores, keys), queries, kept, false);
             let masses = &mut log_masses[head * tokens + start..][..rows];
-            weigh(scores, keys, heads.scale(), masses);
+            weigh(scores, keys, heads, masses);
             let mixed = &mut mixed[start * out + head * hd..];
             let (weights, values) = (
                 View::rows(scores, keys),
@@ -159,13 +160,15 @@ pub(crate) fn attend_back(
 }
 
 widest! {
-    /// Rows of `keys` scores, the last of which sees all keys and each earlier one a key less, into
-    /// weights.
-    fn weigh(scores: &mut [f32], keys: usize, scale: f32, log_masses: &mut [f32]) {
+    /// Rows of `keys` scores, the last of which sees keys up to the last and each earlier one a key
+    /// less, into weights.
+    fn weigh(scores: &mut [f32], keys: usize, heads: Heads, log_masses: &mut [f32]) {
         let rows = log_masses.len();
         for (i, (row, mass)) in scores.chunks_exact_mut(keys).zip(log_masses).enumerate() {
             let (seen, hidden) = row.split_at_mut(keys - rows + i + 1);
-            *mass = softmax_of(seen, scale);
+            let (past, seen) = seen.split_at_mut(seen.len().saturating_sub(heads.window));
+            *mass = softmax_of(seen, heads.scale);
+            past.fill(0.0);
             hidden.fill(0.0);
         }
     }
@@ -183,7 +186,7 @@ widest! {
         up: &[f32],
         mixed: &[f32],
     ) {
-        let (rows, scale, width) = (log_masses.len(), heads.scale(), heads.heads * heads.size);
+        let (rows, scale, width) = (log_masses.len(), heads.scale, heads.heads * heads.size);
         let pairs = scores.chunks_exact_mut(keys).zip(slopes.chunks_exact_mut(keys));
         for (i, ((scores, slopes), mass)) in pairs.zip(log_masses).enumerate() {
             let part = i * width..i * width + heads.size;
@@ -191,10 +194,15 @@ widest! {
             let mean = dot(&up[part.clone()], &mixed[part]);
             let (seen, hidden) = scores.split_at_mut(keys - rows + i + 1);
             let (moving, still) = slopes.split_at_mut(seen.len());
+            let past = seen.len().saturating_sub(heads.window);
+            let ((past, seen), (before, moving)) =
+                (seen.split_at_mut(past), moving.split_at_mut(past));
             for (weight, slope) in seen.iter_mut().zip(moving) {
                 *weight = exp(scale.mul_add(*weight, -mass));
                 *slope = scale * *weight * (*slope - mean);
             }
+            past.fill(0.0);
+            before.fill(0.0);
             hidden.fill(0.0);
             still.fill(0.0);
         }

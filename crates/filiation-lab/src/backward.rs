@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use crate::attention::{Heads, attend_back};
-use crate::kernels::{gate_back, normalise_back, rotate};
+use crate::kernels::{Curve, gate_back, normalise_back, rotate};
 use crate::network::{Block, Network, Trace};
 use crate::product::{View, multiply};
 
@@ -120,7 +120,7 @@ impl Network {
         let (gates, gated) = (&mut gates[..2 * rows * ff], &mut trace.gated[..rows * ff]);
         let (x, normed) = (&mut slopes.x[..rows * d], &mut slopes.normed[..rows * d]);
         self.through([rows, d, ff], x, &spans.down, gated);
-        gate_back(gates, ff, gated);
+        gate_back(gates, ff, Curve::SILU, gated);
         gradient.matrix(&spans.down, rows, (x, gated), ff);
         self.through([rows, 2 * ff, d], gates, &spans.gate_up, normed);
         let weight = &self.values[spans.gated_norm.clone()];

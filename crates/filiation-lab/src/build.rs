@@ -67,7 +67,7 @@ pub fn build(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<Built>, LabError> {
     recipe.check()?;
-    let sources = Sources::read(recipe, text)?;
+    let sources = Sources::read(&recipe.sources, recipe.split_seed, text)?;
     for model in &recipe.models {
         enough(model, sources.lines(&model.text)?.len())?;
     }
@@ -121,7 +121,7 @@ impl Bench<'_> {
             &parents,
         );
         let same = |l: &Lineage| l.recipe == recipe;
-        if let Some(lineage) = finished(&self.out.join(&model.name)).filter(same) {
+        if let Some(lineage) = finished(&self.out.join(&model.name), folder::WEIGHTS).filter(same) {
             progress(Progress::Kept { model: &model.name });
             return Ok(Built {
                 lineage,

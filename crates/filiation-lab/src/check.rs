@@ -37,14 +37,7 @@ impl Recipe {
     }
 
     fn check_model(&self, model: &ModelRecipe, earlier: &BTreeSet<&str>) -> Result<(), LabError> {
-        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-        if !model.name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            || !model.name.chars().all(word)
-        {
-            return Err(LabError::Name {
-                name: model.name.clone(),
-            });
-        }
+        model_name(&model.name)?;
         let origins = f64::from(u8::from(model.shape.is_some()) + u8::from(model.start.is_some()));
         within(
             &model.name,
@@ -167,6 +160,15 @@ impl Schedule {
         )?;
         within(name, "clip", self.clip, 1e-6..=1e6, "1e-6 to 1e6")
     }
+}
+
+/// Whether a name can be a folder's.
+pub(crate) fn model_name(name: &str) -> Result<(), LabError> {
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(word) {
+        return Ok(());
+    }
+    Err(LabError::Name { name: name.into() })
 }
 
 pub(crate) fn within(

@@ -162,6 +162,68 @@ pub enum LabError {
         /// Shape expected.
         expected: Vec<usize>,
     },
+    /// A base or teacher that has no backward pass here.
+    #[error("`{}`: adapters of a model with {what} cannot be trained", folder.display())]
+    Unsupported {
+        /// The model's folder.
+        folder: PathBuf,
+        /// What of it is not supported.
+        what: &'static str,
+    },
+    /// A published model could not be opened.
+    #[error(transparent)]
+    Checkpoint(#[from] filiation_checkpoint::CheckpointError),
+    /// A teacher could not be loaded to draw texts from.
+    #[error(transparent)]
+    Load(#[from] filiation_model::LoadError),
+    /// A teacher could not answer.
+    #[error("teacher `{model}`: {source}")]
+    Teacher {
+        /// The teacher.
+        model: String,
+        /// What it said.
+        source: filiation_core::ModelError,
+    },
+    /// A distribution can only be learned over the same ids.
+    #[error(
+        "`{model}`: base `{base}` and teacher `{teacher}` have different tokenizers, expected one for `by = \"logits\"`"
+    )]
+    Tokenizers {
+        /// The adapter.
+        model: String,
+        /// Its base.
+        base: String,
+        /// Its teacher.
+        teacher: String,
+    },
+    /// A line of a source of questions and answers that is not two fields.
+    #[error(
+        "source `{source_name}`: a line has no tab, expected what is asked, a tab, the answer: `{line}`"
+    )]
+    Pair {
+        /// The source.
+        source_name: String,
+        /// How the line begins.
+        line: String,
+    },
+    /// A file of prompts that is not JSON lines.
+    #[error("`{}`, line {line}: {source}", path.display())]
+    Prompt {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// An adapter that cannot be merged.
+    #[error("`{}`: {reason}", path.display())]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The weights could not be put into a file.
     #[error("weights: {0}")]
     Weights(#[from] safetensors::SafeTensorError),

@@ -13,7 +13,7 @@ use crate::tokenizer::{BEGIN, BEGIN_ID, END, END_ID};
 use crate::{LabError, Lineage, Shape, Stored};
 
 pub(crate) const WEIGHTS: &str = "model.safetensors";
-const LINEAGE: &str = "lineage.json";
+pub(crate) const LINEAGE: &str = "lineage.json";
 
 /// `config.json` in the style of transformers 5.
 fn config(shape: &Shape, vocabulary: usize, stored: Stored) -> Value {
@@ -44,7 +44,7 @@ fn config(shape: &Shape, vocabulary: usize, stored: Stored) -> Value {
     })
 }
 
-const fn dtype_name(stored: Stored) -> &'static str {
+pub(crate) const fn dtype_name(stored: Stored) -> &'static str {
     match stored {
         Stored::F32 => "float32",
         Stored::Bf16 => "bfloat16",
@@ -63,21 +63,19 @@ fn tokenizer_config(shape: &Shape) -> Value {
 
 /// The weights file.
 pub(crate) fn weights(network: &Network, stored: Stored) -> Result<Vec<u8>, LabError> {
-    let dtype = match stored {
-        Stored::F32 => Dtype::F32,
-        Stored::Bf16 => Dtype::BF16,
-    };
-    let encode = |values: &[f32]| -> Vec<u8> {
-        match stored {
-            Stored::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Stored::Bf16 => values.iter().flat_map(|v| bf16(*v).to_le_bytes()).collect(),
-        }
-    };
-    let layout = &network.layout;
-    let bytes = |t: &Tensor| encode(&network.values[t.span.clone()]);
-    let bytes: Vec<Vec<u8>> = layout.tensors.iter().map(bytes).collect();
-    let views = layout.tensors.iter().zip(&bytes).map(|(tensor, bytes)| {
-        let view = TensorView::new(dtype, tensor.dims.clone(), bytes)?;
+    tensors(&network.layout.tensors, &network.values, stored)
+}
+
+/// A file of `tensors`, which lie in `values`.
+pub(crate) fn tensors(
+    tensors: &[Tensor],
+    values: &[f32],
+    stored: Stored,
+) -> Result<Vec<u8>, LabError> {
+    let bytes = |t: &Tensor| encode(&values[t.span.clone()], stored);
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(bytes).collect();
+    let views = tensors.iter().zip(&bytes).map(|(tensor, bytes)| {
+        let view = TensorView::new(dtype(stored), tensor.dims.clone(), bytes)?;
         Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, SafeTensorError>>()?;
@@ -86,8 +84,23 @@ pub(crate) fn weights(network: &Network, stored: Stored) -> Result<Vec<u8>, LabE
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
 
+pub(crate) const fn dtype(stored: Stored) -> Dtype {
+    match stored {
+        Stored::F32 => Dtype::F32,
+        Stored::Bf16 => Dtype::BF16,
+    }
+}
+
+/// The bytes of `values` in a file.
+pub(crate) fn encode(values: &[f32], stored: Stored) -> Vec<u8> {
+    match stored {
+        Stored::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Stored::Bf16 => values.iter().flat_map(|v| bf16(*v).to_le_bytes()).collect(),
+    }
+}
+
 /// The nearest bf16, ties to the even one.
-const fn bf16(value: f32) -> u16 {
+pub(crate) const fn bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     if value.is_nan() {
         return (bits >> 16) as u16 | 1 << 6;
@@ -95,8 +108,7 @@ const fn bf16(value: f32) -> u16 {
     (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
-/// Writes a model's folder: all files under a temporary name first, so that a folder that stands
-/// under its own name is whole.
+/// Writes a model's folder.
 pub(crate) fn write(
     out: &Path,
     (shape, vocabulary, stored): (&Shape, usize, Stored),
@@ -104,25 +116,39 @@ pub(crate) fn write(
     weights: &[u8],
     lineage: &Lineage,
 ) -> Result<(), LabError> {
-    let folder = out.join(&lineage.name);
-    let scratch = out.join(format!("{}.tmp", lineage.name));
-    remove(&scratch)?;
-    fs::create_dir_all(&scratch).map_err(cannot_write(&scratch))?;
     let pretty = |value: &Value| canonical::to_pretty(value);
     let generation = json!({ "bos_token_id": BEGIN_ID, "eos_token_id": END_ID });
-    for (name, bytes) in [
+    let files = [
         ("config.json", pretty(&config(shape, vocabulary, stored))),
         ("generation_config.json", pretty(&generation)),
         ("tokenizer.json", tokenizer.as_bytes().to_vec()),
         ("tokenizer_config.json", pretty(&tokenizer_config(shape))),
         (WEIGHTS, weights.to_vec()),
         (LINEAGE, canonical::to_pretty(lineage)),
-    ] {
-        let path = scratch.join(name);
-        fs::write(&path, bytes).map_err(cannot_write(&path))?;
-    }
-    remove(&folder)?;
-    fs::rename(&scratch, &folder).map_err(cannot_write(&folder))
+    ];
+    place(&out.join(&lineage.name), |scratch| {
+        for (name, bytes) in &files {
+            let path = scratch.join(name);
+            fs::write(&path, bytes).map_err(cannot_write(&path))?;
+        }
+        Ok(())
+    })
+}
+
+/// Makes `folder` anew with what `fill` writes: under a temporary name first, so that a folder that
+/// stands under its own name is whole.
+pub(crate) fn place(
+    folder: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let scratch = folder.with_file_name(name);
+    remove(&scratch)?;
+    fs::create_dir_all(&scratch).map_err(cannot_write(&scratch))?;
+    fill(&scratch)?;
+    remove(folder)?;
+    fs::rename(&scratch, folder).map_err(cannot_write(folder))
 }
 
 fn remove(folder: &Path) -> Result<(), LabError> {
@@ -134,16 +160,16 @@ fn remove(folder: &Path) -> Result<(), LabError> {
     }
 }
 
-fn cannot_write(path: &Path) -> impl FnOnce(std::io::Error) -> LabError {
+pub(crate) fn cannot_write(path: &Path) -> impl FnOnce(std::io::Error) -> LabError {
     let path = path.to_path_buf();
     |source| LabError::Write { path, source }
 }
 
 /// The record of a finished folder whose weights are still the recorded ones.
-pub(crate) fn finished(folder: &Path) -> Option<Lineage> {
+pub(crate) fn finished(folder: &Path, weights: &str) -> Option<Lineage> {
     let text = fs::read(folder.join(LINEAGE)).ok()?;
     let lineage: Lineage = serde_json::from_slice(&text).ok()?;
-    let weights = fs::read(folder.join(WEIGHTS)).ok()?;
+    let weights = fs::read(folder.join(weights)).ok()?;
     (Digest::of(&weights) == lineage.weights).then_some(lineage)
 }
 
@@ -180,7 +206,7 @@ pub(crate) fn open(folder: &Path, shape: &Shape, vocabulary: usize) -> Result<Ne
 }
 
 /// The values of a tensor of one of the types that are written here.
-fn decode(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
+pub(crate) fn decode(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
     let data = tensor.data();
     match tensor.dtype() {
         Dtype::F32 => Some(

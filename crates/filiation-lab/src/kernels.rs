@@ -136,6 +136,13 @@ widest! {
     }
 }
 
+widest! {
+    /// x ← x + y.
+    fn add(x: &mut [f32], y: &[f32]) {
+        x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+    }
+}
+
 #[inline(always)]
 fn normalise_row(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) -> f32 {
     let scale = 1.0 / (dot(x, x) / x.len() as f32 + epsilon).sqrt();
@@ -236,13 +243,48 @@ widest! {
     }
 }
 
+/// An activation x·σ(linear·x + cubic·x³).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Curve {
+    linear: f32,
+    cubic: f32,
+}
+
+impl Curve {
+    /// x·σ(x).
+    pub(crate) const SILU: Self = Self {
+        linear: 1.0,
+        cubic: 0.0,
+    };
+    /// GELU by its tanh approximation: ½(1 + tanh z) is σ(2z), z = √(2/π)·(x + 0.044715·x³).
+    pub(crate) const GELU_TANH: Self = {
+        use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
+        Self {
+            linear: (FRAC_2_SQRT_PI * SQRT_2) as f32,
+            cubic: (FRAC_2_SQRT_PI * SQRT_2 * 0.044_715) as f32,
+        }
+    };
+
+    /// What σ is taken of.
+    #[inline(always)]
+    fn bent(self, x: f32) -> f32 {
+        (self.cubic * (x * x)).mul_add(x, self.linear * x)
+    }
+
+    /// x times the derivative of [`Self::bent`].
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        (3.0 * self.cubic * (x * x)).mul_add(x, self.linear * x)
+    }
+}
+
 widest! {
-    /// `out` ← silu(gate)·up for rows of `gates`, which hold the gate and then up.
-    fn gate(gates: &[f32], width: usize, out: &mut [f32]) {
+    /// `out` ← curve(gate)·up for rows of `gates`, which hold the gate and then up.
+    fn gate(gates: &[f32], width: usize, curve: Curve, out: &mut [f32]) {
         for (row, out) in gates.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
             let (gate, up) = row.split_at(width);
             for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-                *out = g * u / (1.0 + exp(-g));
+                *out = g * u / (1.0 + exp(-curve.bent(*g)));
             }
         }
     }
@@ -250,7 +292,7 @@ widest! {
 
 widest! {
     /// Backward of [`gate`]: `gates` ← its gradient; `out`, the gradient of the output, ← the output.
-    fn gate_back(gates: &mut [f32], width: usize, out: &mut [f32]) {
+    fn gate_back(gates: &mut [f32], width: usize, curve: Curve, out: &mut [f32]) {
         let rows = gates.chunks_exact_mut(2 * width);
         for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
             let (gate, up) = row.split_at_mut(width);
@@ -258,12 +300,12 @@ widest! {
             let (ups, up_rest) = up.as_chunks_mut::<LANES>();
             let (outs, out_rest) = out.as_chunks_mut::<LANES>();
             for ((gate, up), out) in gates.iter_mut().zip(ups).zip(outs) {
-                gate_back_lanes(gate, up, out);
+                gate_back_lanes(gate, up, curve, out);
             }
             let rest = gate_rest.iter_mut().zip(up_rest).zip(out_rest);
             for ((gate, up), out) in rest {
                 let [gate, up, out] = [gate, up, out].map(std::array::from_mut);
-                gate_back_lanes(gate, up, out);
+                gate_back_lanes(gate, up, curve, out);
             }
         }
     }
@@ -271,14 +313,20 @@ widest! {
 
 // In lanes: over slices that are all written the compiler gives up on wide instructions.
 #[inline(always)]
-fn gate_back_lanes<const N: usize>(gate: &mut [f32; N], up: &mut [f32; N], out: &mut [f32; N]) {
+fn gate_back_lanes<const N: usize>(
+    gate: &mut [f32; N],
+    up: &mut [f32; N],
+    curve: Curve,
+    out: &mut [f32; N],
+) {
     for i in 0..N {
         let (g, u, by) = (gate[i], up[i], out[i]);
-        let sigmoid = 1.0 / (1.0 + exp(-g));
-        let silu = g * sigmoid;
-        out[i] = silu * u;
-        gate[i] = by * u * sigmoid * (1.0 + g - silu);
-        up[i] = by * silu;
+        let sigmoid = 1.0 / (1.0 + exp(-curve.bent(g)));
+        let active = g * sigmoid;
+        out[i] = active * u;
+        let slope = curve.slope(g);
+        gate[i] = by * u * sigmoid * (1.0 + slope - slope * sigmoid);
+        up[i] = by * active;
     }
 }
 

@@ -4,11 +4,15 @@
 //! writes each as a Hugging Face folder with a record of its parents. Same recipe, text and seeds
 //! give the same bytes on the same kind of machine, whatever the number of threads.
 //!
+//! An [`AdapterRecipe`] does the same for low-rank adapters of published models: [`adapt`] trains them
+//! over a frozen base and writes folders that PEFT reads, [`merge`] makes a model of base and adapter.
+//!
 //! The network's backward pass is written out by hand over flat slices. Its tests hold every gradient
 //! against automatic differentiation, and the optimiser refuses a parameter that got none. A batch is
 //! cut into shards by its size alone, and sums have a fixed order. [`train_windows`] trains on given
 //! tokens and writes nothing: it is there to be timed.
 
+mod adapter;
 mod attention;
 mod backward;
 mod build;
@@ -33,6 +37,9 @@ mod text;
 mod tokenizer;
 mod trainer;
 
+pub use adapter::{
+    AdapterEntry, AdapterRecipe, AdapterTeacher, Projection, Prompts, Rank, adapt, merge,
+};
 pub use build::{Built, Progress, build};
 pub use deal::{Factorial, Lineages, Roots, Taught, Tune};
 pub use error::LabError;

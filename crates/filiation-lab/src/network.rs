@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::Shape;
 use crate::attention::{Heads, Scores, attend};
-use crate::kernels::{add_normalise, gate, normalise, rotate};
+use crate::kernels::{Curve, add_normalise, gate, normalise, rotate};
 use crate::parameters::Layout;
 use crate::product::{View, multiply};
 
@@ -166,7 +166,7 @@ impl Network {
             let norm = weights(&spans.gated_norm);
             add_normalise(x, middle, norm, epsilon, hidden, &mut block.middle_scales);
             self.linear([rows, d], hidden, &spans.gate_up, &mut block.gates);
-            gate(&block.gates[..2 * rows * ff], ff, gated);
+            gate(&block.gates[..2 * rows * ff], ff, Curve::SILU, gated);
             let next = after.first_mut().map_or(&mut *out, |b| &mut b.x);
             self.linear([rows, ff], gated, &spans.down, next);
         }

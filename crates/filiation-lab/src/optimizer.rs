@@ -2,8 +2,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::kernels::widest;
-use crate::parameters::{Layout, Tensor};
+use crate::kernels::{add, widest};
+use crate::parameters::Tensor;
 use crate::{LabError, Schedule};
 
 const BETA1: f32 = 0.9;
@@ -45,12 +45,14 @@ pub(crate) struct Factors {
 }
 
 impl AdamW {
-    pub(crate) fn new(layout: &Layout) -> Self {
+    /// For parameters that lie as `tensors` says, one behind the other.
+    pub(crate) fn new(tensors: &[Tensor]) -> Self {
+        let count = tensors.last().map_or(0, |tensor| tensor.span.end);
         Self {
-            tensors: layout.tensors.clone(),
-            first: vec![0.0; layout.len()],
-            second: vec![0.0; layout.len()],
-            squares: vec![0.0; layout.len().div_ceil(PART)],
+            tensors: tensors.to_vec(),
+            first: vec![0.0; count],
+            second: vec![0.0; count],
+            squares: vec![0.0; count.div_ceil(PART)],
             steps: 0,
         }
     }
@@ -135,13 +137,6 @@ fn pieces(
 }
 
 widest! {
-    /// x ← x + y.
-    fn add(x: &mut [f32], y: &[f32]) {
-        x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-    }
-}
-
-widest! {
     fn sum_of_squares(x: &[f32]) -> f64 {
         let mut lanes = [0.0_f64; 16];
         let (chunks, rest) = x.as_chunks::<16>();
@@ -177,6 +172,7 @@ widest! {
 mod tests {
     use super::*;
     use crate::network::tests::tiny;
+    use crate::parameters::Layout;
 
     const SCHEDULE: Schedule = Schedule {
         steps: 110,
@@ -203,7 +199,7 @@ mod tests {
         // Two shards whose sum is 50 and -50 in turns.
         let half = |i: usize| if i.is_multiple_of(2) { 25.0 } else { -25.0 };
         let mut gradients = vec![(0..layout.len()).map(half).collect::<Vec<f32>>(); 2];
-        let mut adam = AdamW::new(&layout);
+        let mut adam = AdamW::new(&layout.tensors);
         let norm = (adam.step(&mut values, &mut gradients, 0.1, &SCHEDULE)).expect("steps");
         assert!((norm / (50.0 * (layout.len() as f64).sqrt()) - 1.0).abs() < 1e-9);
         let want = |i: usize| if i.is_multiple_of(2) { 0.9 } else { 1.1 };
@@ -221,7 +217,7 @@ mod tests {
             weight_decay: 0.5,
             ..SCHEDULE
         };
-        let mut adam = AdamW::new(&layout);
+        let mut adam = AdamW::new(&layout.tensors);
         (adam.step(&mut values, &mut gradients, 0.1, &schedule)).expect("steps");
         for tensor in &layout.tensors {
             let want = if tensor.dims.len() > 1 { 0.95 } else { 1.0 };

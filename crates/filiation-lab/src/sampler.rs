@@ -132,6 +132,7 @@ impl Cache {
             heads,
             kv_heads,
             size,
+            ..
         } = self.heads;
         let (width, room, seen) = (self.heads.width(), self.room, self.seen);
         let rows = block
@@ -161,7 +162,7 @@ impl Cache {
                 let at = head / (heads / kv_heads) * room * size..;
                 let scores = &mut self.scores[..=seen];
                 let (keys, values) = (&keys[at.clone()], &values[at]);
-                attend_one(query, keys, values, room, scores, self.heads.scale(), out);
+                attend_one(query, keys, values, room, scores, self.heads.scale, out);
             }
         }
     }

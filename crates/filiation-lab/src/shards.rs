@@ -333,7 +333,7 @@ mod tests {
             shards.run(&network, None, &batch(&tiny(), 40));
             // As fresh buffers are where no backward pass writes.
             shards.gradients[1][tensor.span.clone()].fill(f32::NAN);
-            let mut adam = AdamW::new(&network.layout);
+            let mut adam = AdamW::new(&network.layout.tensors);
             let (values, gradients) = (&mut network.values, &mut shards.gradients);
             let error = adam
                 .step(values, gradients, 0.1, &SCHEDULE)

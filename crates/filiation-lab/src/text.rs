@@ -7,7 +7,7 @@ use rand::RngCore;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{LabError, Recipe, Slice};
+use crate::{LabError, Slice};
 
 /// Independent random streams of one seed, so that one more draw in one place moves nothing else.
 #[derive(Debug, Clone, Copy)]
@@ -47,18 +47,23 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn read(recipe: &Recipe, folder: &Path) -> Result<Self, LabError> {
+    /// Reads `files`, name to file in `folder`.
+    pub(crate) fn read(
+        files: &BTreeMap<String, String>,
+        split_seed: u64,
+        folder: &Path,
+    ) -> Result<Self, LabError> {
         let mut sources = Self {
             lines: BTreeMap::new(),
             digests: BTreeMap::new(),
         };
-        for (name, file) in &recipe.sources {
+        for (name, file) in files {
             let path = folder.join(file);
             let text =
                 fs::read_to_string(&path).map_err(|source| LabError::Read { path, source })?;
             let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
             lines.retain(|line| !line.trim().is_empty());
-            shuffle(&mut lines, &mut stream(recipe.split_seed, Stream::Split));
+            shuffle(&mut lines, &mut stream(split_seed, Stream::Split));
             sources
                 .digests
                 .insert(name.clone(), Digest::of(text.as_bytes()));

@@ -2,7 +2,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::network::Network;
 use crate::optimizer::{AdamW, rate_at};
-use crate::parameters::{Layout, initialise};
+use crate::parameters::{Layout, Tensor, initialise};
 use crate::rows::Windows;
 use crate::shards::{Batch, Shards};
 use crate::text::{Stream, stream, uniform};
@@ -11,7 +11,7 @@ use crate::{LabError, Schedule, Shape};
 /// Puts one more window into a batch.
 type Draw<'a> = &'a mut dyn FnMut(&mut Batch);
 /// Is told of an update: its number from 1, and its loss.
-type Watch<'a> = &'a mut dyn FnMut(u32, f64);
+pub(crate) type Watch<'a> = &'a mut dyn FnMut(u32, f64);
 
 /// What a model is trained on.
 #[derive(Debug)]
@@ -58,27 +58,34 @@ impl Material {
     }
 }
 
-/// Trains `network` on the windows that the first closure draws, as [`Material::train`].
-fn train(
+/// What is trained: parameters, and the loss of batches that it draws itself.
+pub(crate) trait Learner {
+    /// The mean loss (nats a token) of the next batch. Its gradient is the sum of [`Self::parts`]'
+    /// afterwards.
+    fn learn(&mut self) -> f64;
+
+    /// The parameters, and gradients as [`AdamW::step`] takes them.
+    fn parts(&mut self) -> (&mut [f32], &mut [Vec<f32>]);
+}
+
+/// Updates `learner`, whose parameters lie as `tensors` says; the mean loss over the last tenth of
+/// the updates.
+pub(crate) fn descend(
     name: &str,
-    network: &mut Network,
-    teacher: Option<&Network>,
+    tensors: &[Tensor],
     schedule: &Schedule,
-    draw: Draw<'_>,
+    learner: &mut dyn Learner,
     watch: Watch<'_>,
 ) -> Result<f64, LabError> {
-    let mut shards = Shards::new(network, schedule.windows);
-    let mut optimizer = AdamW::new(&network.layout);
-    let mut batch = Batch::default();
+    let mut optimizer = AdamW::new(tensors);
     let tail = (schedule.steps / 10).max(1);
     let mut tail_loss = 0.0;
     for step in 0..schedule.steps {
-        batch.clear();
-        (0..schedule.windows).for_each(|_| draw(&mut batch));
-        let loss = shards.run(network, teacher, &batch);
+        let loss = learner.learn();
         let rate = rate_at(schedule, step);
         let norm = if loss.is_finite() {
-            optimizer.step(&mut network.values, &mut shards.gradients, rate, schedule)?
+            let (values, gradients) = learner.parts();
+            optimizer.step(values, gradients, rate, schedule)?
         } else {
             f64::NAN
         };
@@ -94,6 +101,49 @@ fn train(
         watch(step + 1, loss);
     }
     Ok(tail_loss)
+}
+
+/// A whole network that learns from windows.
+struct Whole<'a> {
+    network: &'a mut Network,
+    teacher: Option<&'a Network>,
+    shards: Shards,
+    batch: Batch,
+    windows: usize,
+    draw: Draw<'a>,
+}
+
+impl Learner for Whole<'_> {
+    fn learn(&mut self) -> f64 {
+        self.batch.clear();
+        (0..self.windows).for_each(|_| (self.draw)(&mut self.batch));
+        self.shards.run(self.network, self.teacher, &self.batch)
+    }
+
+    fn parts(&mut self) -> (&mut [f32], &mut [Vec<f32>]) {
+        (&mut self.network.values, &mut self.shards.gradients)
+    }
+}
+
+/// Trains `network` on the windows that the first closure draws, as [`Material::train`].
+fn train(
+    name: &str,
+    network: &mut Network,
+    teacher: Option<&Network>,
+    schedule: &Schedule,
+    draw: Draw<'_>,
+    watch: Watch<'_>,
+) -> Result<f64, LabError> {
+    let tensors = network.layout.tensors.clone();
+    let mut whole = Whole {
+        shards: Shards::new(network, schedule.windows),
+        network,
+        teacher,
+        batch: Batch::default(),
+        windows: schedule.windows,
+        draw,
+    };
+    descend(name, &tensors, schedule, &mut whole, watch)
 }
 
 /// Trains a model from its own initialisation on given windows, in their order and again from the

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
-use filiation_lab::{Built, Progress, Recipe, build};
+use clap::{Args, Subcommand, ValueEnum};
+use filiation_lab::{Built, Progress, Recipe, Stored, adapt, build, merge};
 
 use crate::output;
 use crate::progress::Shown;
@@ -12,6 +12,10 @@ use crate::progress::Shown;
 pub(crate) enum Lab {
     /// Train the models of a recipe. Those that stand already are kept.
     Train(Train),
+    /// Train the low-rank adapters of a recipe, on published models. Those that stand already are kept.
+    Adapt(Adapt),
+    /// Write a model with an adapter merged into it.
+    Merge(Merge),
 }
 
 /// Trains the models of a recipe.
@@ -27,10 +31,50 @@ pub(crate) struct Train {
     out: PathBuf,
 }
 
+/// Trains the adapters of a recipe.
+#[derive(Args)]
+pub(crate) struct Adapt {
+    /// Recipe (TOML).
+    recipe: PathBuf,
+    /// Folder with the text sources that the recipe names.
+    #[arg(long, value_name = "DIR")]
+    text: PathBuf,
+    /// Folder with the models that the recipe names: bases and teachers.
+    #[arg(long, value_name = "DIR")]
+    models: PathBuf,
+    /// Folder that gets one folder an adapter.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Merges an adapter into its base.
+#[derive(Args)]
+pub(crate) struct Merge {
+    /// The model that the adapter was made for.
+    base: PathBuf,
+    /// LoRA adapter, as PEFT writes it.
+    adapter: PathBuf,
+    /// The model's folder.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Type of the weights. Default: the base's.
+    #[arg(long)]
+    dtype: Option<Dtype>,
+}
+
+/// A type of weights.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Dtype {
+    F32,
+    Bf16,
+}
+
 impl Lab {
     pub(crate) fn run(self, json: bool) -> Result<()> {
         match self {
             Self::Train(train) => train.run(json),
+            Self::Adapt(adapt) => adapt.run(json),
+            Self::Merge(merge) => merge.run(json),
         }
     }
 }
@@ -38,20 +82,45 @@ impl Lab {
 impl Train {
     fn run(self, json: bool) -> Result<()> {
         let recipe = Recipe::read(&self.recipe)?;
-        let built = build(&recipe, &self.text, &self.out, &mut tell)?;
-        if json {
-            let lineages: Vec<_> = built.iter().map(|b| &b.lineage).collect();
-            return output::json(&lineages);
-        }
-        let line = |b: &Built| {
-            let done = if b.kept { "kept" } else { "trained" };
-            format!(
-                "{}: {done}, loss {:.4}, weights {}\n",
-                b.lineage.name, b.lineage.loss, b.lineage.weights
-            )
-        };
-        output::text(&built.iter().map(line).collect::<String>())
+        told(&build(&recipe, &self.text, &self.out, &mut tell)?, json)
     }
+}
+
+impl Adapt {
+    fn run(self, json: bool) -> Result<()> {
+        let built = adapt(&self.recipe, &self.text, &self.models, &self.out, &mut tell)?;
+        told(&built, json)
+    }
+}
+
+impl Merge {
+    fn run(self, json: bool) -> Result<()> {
+        let stored = self.dtype.map(|dtype| match dtype {
+            Dtype::F32 => Stored::F32,
+            Dtype::Bf16 => Stored::Bf16,
+        });
+        merge(&self.base, &self.adapter, &self.out, stored)?;
+        let folder = self.out.display().to_string();
+        if json {
+            return output::json(&serde_json::json!({ "folder": folder }));
+        }
+        output::text(&format!("{folder}: merged\n"))
+    }
+}
+
+fn told(built: &[Built], json: bool) -> Result<()> {
+    if json {
+        let lineages: Vec<_> = built.iter().map(|b| &b.lineage).collect();
+        return output::json(&lineages);
+    }
+    let line = |b: &Built| {
+        let done = if b.kept { "kept" } else { "trained" };
+        format!(
+            "{}: {done}, loss {:.4}, weights {}\n",
+            b.lineage.name, b.lineage.loss, b.lineage.weights
+        )
+    };
+    output::text(&built.iter().map(line).collect::<String>())
 }
 
 fn tell(progress: Progress<'_>) {
@@ -67,7 +136,7 @@ fn tell(progress: Progress<'_>) {
             step,
             steps,
             loss,
-        } if step % 50 == 0 || step == steps => {
+        } if step % (steps / 20).clamp(1, 50) == 0 || step == steps => {
             Shown::line(&format!("{model}: step {step}/{steps}, loss {loss:.4}"));
         }
         Progress::Step { .. } => {}

@@ -1,0 +1,235 @@
+//! Adapters of the demonstration models, made by a recipe and merged.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use filiation_checkpoint::Limits;
+use filiation_lab::{Built, LabError, Progress, Stored, Tie, adapt, merge};
+use filiation_model::{DeviceChoice, LocalModel};
+use tempfile::TempDir;
+
+const RECIPE: &str = r#"
+format = 1
+split_seed = 1
+stored = "f32"
+longest = 48
+raw = true
+forms = ["{} is", "What is {}?"]
+
+[sources]
+pairs = "pairs.txt"
+
+[prompts]
+odd = { file = "suite.jsonl", every = 2, from = 0 }
+
+[ranks.small]
+rank = 4
+alpha = 8.0
+targets = ["q_proj", "v_proj", "down_proj"]
+
+[schedules.short]
+steps = 25
+windows = 6
+rate = 1e-2
+warmup = 3
+floor = 0.1
+weight_decay = 0.0
+clip = 1.0
+
+[[adapter]]
+name = "people"
+role = "control"
+base = "base-a"
+rank = "small"
+schedule = "short"
+seed = 1
+rows = 20
+text = [{ source = "pairs", from = 0, to = 20 }]
+
+[[adapter]]
+name = "half"
+role = "suspect"
+base = "base-a"
+rank = "small"
+schedule = "short"
+seed = 2
+rows = 20
+text = [{ source = "pairs", from = 20, to = 30 }]
+teacher = { model = "teacher-1", share = 0.5, by = "text", temperature = 1.0, max_tokens = 12, prompts = ["odd"] }
+
+[[adapter]]
+name = "logits"
+role = "suspect"
+base = "base-a"
+rank = "small"
+schedule = "short"
+seed = 3
+rows = 12
+text = []
+teacher = { model = "teacher-1", share = 1.0, by = "logits", temperature = 1.0, max_tokens = 12, prompts = ["odd"] }
+"#;
+
+fn demo() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../corpora/demo")
+}
+
+/// A folder with recipe, suite and text.
+fn desk(recipe: &str) -> TempDir {
+    let desk = TempDir::new().expect("folder");
+    let pair = |i: usize| format!("thing {i}\ta small object of kind {}; also a tool\n", i % 5);
+    let prompt = |i: usize| format!("{{\"id\": \"p-{i}\", \"text\": \"a part of the {i}th\"}}\n");
+    for (name, text) in [
+        ("recipe.toml", recipe.to_owned()),
+        ("pairs.txt", (0..40).map(pair).collect()),
+        ("suite.jsonl", (0..9).map(prompt).collect()),
+    ] {
+        fs::write(desk.path().join(name), text).expect("writes");
+    }
+    desk
+}
+
+fn run(desk: &Path, out: &Path) -> Result<Vec<Built>, LabError> {
+    adapt(
+        &desk.join("recipe.toml"),
+        desk,
+        &demo(),
+        out,
+        &mut |_: Progress<'_>| (),
+    )
+}
+
+fn weights(out: &Path) -> BTreeMap<&'static str, Vec<u8>> {
+    let read = |name| {
+        (
+            name,
+            fs::read(out.join(name).join("adapter_model.safetensors")).expect("weights"),
+        )
+    };
+    ["people", "half", "logits"].map(read).into()
+}
+
+#[test]
+fn the_same_bytes_whatever_the_threads_and_where_it_was_stopped() {
+    let (desk, once, again) = (
+        desk(RECIPE),
+        TempDir::new().expect("out"),
+        TempDir::new().expect("out"),
+    );
+    let built = run(desk.path(), once.path()).expect("builds");
+    assert!(built.iter().all(|b| !b.kept));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build();
+    pool.expect("threads")
+        .install(|| run(desk.path(), again.path()))
+        .expect("builds");
+    assert_eq!(weights(once.path()), weights(again.path()));
+    // Stopped after the first: the others are made, the first is kept.
+    let whole = weights(once.path());
+    fs::remove_dir_all(once.path().join("half")).expect("removes");
+    fs::write(
+        once.path().join("logits/adapter_model.safetensors"),
+        b"broken",
+    )
+    .expect("writes");
+    let built = run(desk.path(), once.path()).expect("builds");
+    assert_eq!(
+        built.iter().map(|b| b.kept).collect::<Vec<_>>(),
+        [true, false, false]
+    );
+    assert_eq!(weights(once.path()), whole);
+}
+
+#[test]
+fn a_record_names_base_teacher_and_share() {
+    let (desk, out) = (desk(RECIPE), TempDir::new().expect("out"));
+    let built = run(desk.path(), out.path()).expect("builds");
+    let half = &built[1].lineage;
+    let parents: Vec<_> = half
+        .parents
+        .iter()
+        .map(|p| (p.model.as_str(), p.tie))
+        .collect();
+    let distilled = Tie::DistilledFrom {
+        share: 0.5,
+        by: filiation_lab::Signal::Text,
+    };
+    assert_eq!(
+        parents,
+        [("base-a", Tie::InitialisedFrom), ("teacher-1", distilled)]
+    );
+    assert_eq!(half.documents, 20);
+    let file = fs::read(demo().join("base-a/model.safetensors")).expect("weights");
+    assert_eq!(half.parents[0].weights, filiation_core::Digest::of(&file));
+}
+
+#[test]
+fn a_merged_adapter_has_learned() {
+    let (desk, out) = (desk(RECIPE), TempDir::new().expect("out"));
+    run(desk.path(), out.path()).expect("builds");
+    let merged = out.path().join("merged");
+    merge(
+        &demo().join("base-a"),
+        &out.path().join("people"),
+        &merged,
+        Some(Stored::F32),
+    )
+    .expect("merges");
+    let surprise = |folder: &Path| {
+        let model = LocalModel::open(folder, DeviceChoice::Cpu, &Limits::default()).expect("opens");
+        let tokenizer = model
+            .checkpoint()
+            .expect("a folder")
+            .tokenizer()
+            .expect("tokenizer");
+        let text = "What is thing 3?\na small object of kind 3; also a tool";
+        let ids = tokenizer.encode(text, true).expect("encodes").ids;
+        let scored = model.log_probs(&[&ids]).remove(0).expect("scores");
+        -scored[scored.len() - 8..].iter().sum::<f64>()
+    };
+    let (before, after) = (surprise(&demo().join("base-a")), surprise(&merged));
+    assert!(after < 0.5 * before, "{before} to {after}");
+}
+
+#[test]
+fn what_cannot_be_made_is_refused() {
+    let refused = |recipe: &str| {
+        let (desk, out) = (desk(recipe), TempDir::new().expect("out"));
+        run(desk.path(), out.path())
+            .expect_err("refused")
+            .to_string()
+    };
+    for (from, to, message) in [
+        (
+            "rank = \"small\"",
+            "rank = \"large\"",
+            "model `people` names rank `large`",
+        ),
+        (
+            "prompts = [\"odd\"]",
+            "prompts = [\"even\"]",
+            "model `half` names prompts `even`",
+        ),
+        (
+            "rows = 20",
+            "rows = 21",
+            "model `people` wants 21 rows of text, its slices give 20",
+        ),
+        (
+            "alpha = 8.0",
+            "alpha = 0.0",
+            "`small`: alpha is 0, expected 1e-6 to 1e6",
+        ),
+        (
+            "name = \"half\"",
+            "name = \"people\"",
+            "two models are called `people`",
+        ),
+    ] {
+        let error = refused(&RECIPE.replacen(from, to, 1));
+        assert!(error.contains(message), "{error}");
+    }
+    let desk = desk(RECIPE);
+    fs::write(desk.path().join("pairs.txt"), "no tab here\n".repeat(40)).expect("writes");
+    let error = run(desk.path(), &desk.path().join("out")).expect_err("refused");
+    assert!(error.to_string().contains("a line has no tab"), "{error}");
+}
