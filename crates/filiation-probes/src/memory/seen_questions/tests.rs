@@ -133,7 +133,7 @@ fn a_suspect_that_saw_the_questions_is_surer_of_them() {
 fn p_is_uniform_for_an_innocent_even_where_twins_are_harder_for_all() {
     let probe = probe(40);
     for harder in [0.0, 0.5] {
-        let p: Vec<f64> = (0..60)
+        let p: Vec<f64> = (0..25)
             .map(|seed| {
                 let found = World::new(0.0, harder, 4, seed).measure(&probe);
                 10_f64.powf(
