@@ -47,6 +47,14 @@ pub enum WatermarkError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A file that is no key file.
+    #[error("not a key file{}: {reason}", line.map(|l| format!(", line {l}")).unwrap_or_default())]
+    KeyFile {
+        /// Why.
+        reason: String,
+        /// Where.
+        line: Option<usize>,
+    },
     /// A test outside its domain.
     #[error(transparent)]
     Stats(#[from] StatsError),

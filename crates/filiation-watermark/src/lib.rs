@@ -8,11 +8,15 @@
 
 mod detect;
 mod error;
+mod evidence;
+mod key;
 pub mod rng;
 pub mod scheme;
 mod text;
 
 pub use detect::{Detection, scores};
 pub use error::{Names, WatermarkError};
+pub use evidence::{Decoys, Residue, Test};
+pub use key::{KeyFile, Number, SCHEMES};
 pub use scheme::{Dedup, Law, Reading, Scheme};
 pub use text::{Unit, Units};
