@@ -5,6 +5,7 @@ mod lineage;
 mod measure;
 mod report;
 mod schema;
+mod watermark;
 mod weigh;
 
 use anyhow::Result;
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// Train small models of known history.
     #[command(subcommand)]
     Lab(lab::Lab),
+    /// Read watermarks under a key.
+    #[command(subcommand)]
+    Watermark(watermark::Watermark),
     /// Print the JSON Schema of `report.json`.
     Schema(schema::Schema),
 }
@@ -42,6 +46,7 @@ impl Command {
             Self::Inspect(command) => command.run(json),
             Self::Lineage(command) => command.run(json),
             Self::Lab(command) => command.run(json),
+            Self::Watermark(command) => command.run(json),
             Self::Schema(command) => command.run(),
         }
     }
