@@ -54,7 +54,7 @@ impl Detection {
     ///
     /// # Errors
     /// [`WatermarkError::TooShort`] where no unit can be scored.
-    pub fn of(scheme: &dyn Scheme, units: &Units) -> Result<Self, WatermarkError> {
+    pub fn of(scheme: &dyn Scheme, units: &Units<'_>) -> Result<Self, WatermarkError> {
         let sum = sum(&scores(scheme, units.as_slice()));
         Self::of_sum(scheme, units, sum, 1.0)
     }
@@ -63,7 +63,7 @@ impl Detection {
     /// with independent units.
     pub(crate) fn of_sum(
         scheme: &dyn Scheme,
-        units: &Units,
+        units: &Units<'_>,
         sum: f64,
         inflation: f64,
     ) -> Result<Self, WatermarkError> {
@@ -89,7 +89,7 @@ pub(crate) fn sum(scores: &[f64]) -> f64 {
 
 fn tail(
     scheme: &dyn Scheme,
-    units: &Units,
+    units: &Units<'_>,
     sum: f64,
     inflation: f64,
 ) -> Result<f64, WatermarkError> {

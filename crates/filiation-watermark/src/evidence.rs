@@ -85,7 +85,7 @@ impl Test {
     ///
     /// # Errors
     /// [`WatermarkError::TooShort`] where no unit can be scored.
-    pub fn of(&self, scheme: &dyn Scheme, units: &Units) -> Result<Residue, WatermarkError> {
+    pub fn of(&self, scheme: &dyn Scheme, units: &Units<'_>) -> Result<Residue, WatermarkError> {
         let found = Detection::of(scheme, units)?;
         let n = found.scored as f64;
         Ok(Residue {
@@ -103,7 +103,7 @@ impl Test {
     fn decoys(
         &self,
         scheme: &dyn Scheme,
-        units: &Units,
+        units: &Units<'_>,
         observed: f64,
     ) -> Result<Option<Decoys>, WatermarkError> {
         if self.decoys == 0 {

@@ -16,30 +16,37 @@ pub struct Unit {
 
 /// The units of one or more texts, repetitions left out as the rule says. The order is that of the
 /// texts.
-#[derive(Debug, Clone)]
-pub struct Units {
+#[derive(Clone)]
+pub struct Units<'a> {
+    scheme: &'a dyn Scheme,
     reading: Reading,
-    vocabulary: Option<u32>,
+    // Whether windows with one seed are one window.
+    by_seed: bool,
     units: Vec<Unit>,
     // Keys of the rule that were met; never iterated.
     met: HashSet<Unit>,
     repeated: u64,
 }
 
-impl Units {
-    /// None yet, by the rule of the scheme.
-    pub fn of(scheme: &dyn Scheme) -> Self {
-        Self::with(scheme, scheme.reading().dedup)
+impl<'a> Units<'a> {
+    /// None yet, by the rule under which the null holds: that of the scheme, and windows that share a
+    /// seed are one.
+    pub fn of(scheme: &'a dyn Scheme) -> Self {
+        Self {
+            by_seed: true,
+            ..Self::with(scheme, scheme.reading().dedup)
+        }
     }
 
     /// None yet, by another rule: to compare with a reference that has no valid one.
-    pub fn with(scheme: &dyn Scheme, dedup: Dedup) -> Self {
+    pub fn with(scheme: &'a dyn Scheme, dedup: Dedup) -> Self {
         Self {
+            scheme,
+            by_seed: false,
             reading: Reading {
                 dedup,
                 ..scheme.reading()
             },
-            vocabulary: scheme.vocabulary(),
             units: Vec::new(),
             met: HashSet::new(),
             repeated: 0,
@@ -52,8 +59,8 @@ impl Units {
     /// # Errors
     /// [`WatermarkError::Token`] for an id that the vocabulary does not have; nothing is added then.
     pub fn add(&mut self, prompt: &[u32], text: &[u32]) -> Result<(), WatermarkError> {
-        check_vocabulary(prompt, self.vocabulary)?;
-        check_vocabulary(text, self.vocabulary)?;
+        check_vocabulary(prompt, self.scheme.vocabulary())?;
+        check_vocabulary(text, self.scheme.vocabulary())?;
         let Reading { width, pad, .. } = self.reading;
         // A scheme that pads sees the generated tokens only.
         let before: Vec<u32> = match pad {
@@ -77,18 +84,21 @@ impl Units {
 
     /// Adds one unit, unless the rule has met it.
     pub fn push(&mut self, unit: Unit) {
-        let empty = || Box::<[u32]>::default();
+        let window = || {
+            let shared = self
+                .by_seed
+                .then(|| self.scheme.shared(&unit.window, unit.token));
+            match shared.flatten() {
+                Some(seed) => [seed as u32, (seed >> 32) as u32].into(),
+                None => unit.window.clone(),
+            }
+        };
+        let met = |window, token| Some(Unit { window, token });
         let key = match self.reading.dedup {
             Dedup::None => None,
-            Dedup::Window => Some(Unit {
-                window: unit.window.clone(),
-                token: 0,
-            }),
-            Dedup::WindowToken => Some(unit.clone()),
-            Dedup::Token => Some(Unit {
-                window: empty(),
-                token: unit.token,
-            }),
+            Dedup::Window => met(window(), 0),
+            Dedup::WindowToken => met(window(), unit.token),
+            Dedup::Token => met(Box::default(), unit.token),
         };
         if key.is_none_or(|key| self.met.insert(key)) {
             self.units.push(unit);

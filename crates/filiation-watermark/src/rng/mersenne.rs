@@ -31,12 +31,9 @@ impl Mersenne {
         if self.next == N {
             self.twist();
         }
-        let mut y = self.state[self.next];
+        let word = self.state[self.next];
         self.next += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
+        temper(word)
     }
 
     /// The next element of `torch.rand` in single precision: 24 bits.
@@ -59,6 +56,26 @@ impl Mersenne {
         self.next = (beyond % N as u64) as usize;
     }
 
+    // The places that entries from, from + 1, … are exchanged with: from + i + u32 % (n − from − i).
+    fn targets(&mut self, from: u32, n: u32, targets: &mut [u32]) {
+        let mut filled = 0;
+        while filled < targets.len() {
+            if self.next == N {
+                self.twist();
+            }
+            let count = (N - self.next).min(targets.len() - filled);
+            let words = &self.state[self.next..self.next + count];
+            let part = &mut targets[filled..filled + count];
+            let first = from + filled as u32;
+            for (i, (target, word)) in part.iter_mut().zip(words).enumerate() {
+                let entry = first + i as u32;
+                *target = entry + remainder(temper(*word), n - entry);
+            }
+            self.next += count;
+            filled += count;
+        }
+    }
+
     fn twist(&mut self) {
         let mix = |hi: u32, lo: u32| {
             let y = (hi & 0x8000_0000) | (lo & 0x7fff_ffff);
@@ -74,6 +91,24 @@ impl Mersenne {
         s[N - 1] = s[M - 1] ^ mix(s[N - 1], s[0]);
         self.next = 0;
     }
+}
+
+const fn temper(mut y: u32) -> u32 {
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c_5680;
+    y ^= (y << 15) & 0xefc6_0000;
+    y ^ (y >> 18)
+}
+
+// x % d by the quotient in double precision, exact for 32 bits: rounded to the nearest whole number
+// it is right or one too large. Many of these are computed at once, unlike whole divisions.
+fn remainder(x: u32, d: u32) -> u32 {
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let (x, d) = (f64::from(x), f64::from(d));
+    let quotient = (x / d + ROUND) - ROUND;
+    let left = x - quotient * d;
+    let left = if left < 0.0 { left + d } else { left };
+    left as i32 as u32
 }
 
 /// The first `take` entries of `torch.randperm(n)` on the processor, seeded.
@@ -94,24 +129,21 @@ pub fn randperm(seed: u64, n: u32, take: u32) -> Vec<u32> {
 /// Which of `tokens` lie among the first `take` entries of `torch.randperm(n)`: each one's place is
 /// followed through the exchanges, so that no permutation is built.
 pub(crate) fn among_first(seed: u64, n: u32, take: u32, tokens: &[u32]) -> Vec<bool> {
-    if let [token] = tokens {
-        return vec![one_among_first(seed, n, take, *token)];
-    }
     let mut rng = Mersenne::new(seed);
     let mut place: Vec<u32> = tokens.to_vec();
     let mut found = vec![false; tokens.len()];
-    for i in 0..take.min(n.saturating_sub(1)) {
-        let other = i + rng.next_u32() % (n - i);
+    let mut targets = [0; N];
+    let last = take.min(n.saturating_sub(1));
+    let mut from = 0;
+    // A block at a time: exchanges are made with these places, and only a token in one of them moves.
+    while from < last && found.contains(&false) {
+        let count = (last - from).min(N as u32) as usize;
+        let targets = &mut targets[..count];
+        rng.targets(from, n, targets);
         for (place, found) in place.iter_mut().zip(&mut found) {
-            if *found {
-                continue;
-            }
-            if *place == other {
-                *found = true;
-            } else if *place == i {
-                *place = other;
-            }
+            *found = *found || drawn(place, from, targets);
         }
+        from += count as u32;
     }
     // With take = n the last entry needs no draw.
     if take >= n {
@@ -120,19 +152,32 @@ pub(crate) fn among_first(seed: u64, n: u32, take: u32, tokens: &[u32]) -> Vec<b
     found
 }
 
-fn one_among_first(seed: u64, n: u32, take: u32, token: u32) -> bool {
-    let mut rng = Mersenne::new(seed);
-    let mut place = token;
-    for i in 0..take.min(n.saturating_sub(1)) {
-        let other = i + rng.next_u32() % (n - i);
-        if place == other {
+// Whether the token at `place` is exchanged into one of the entries from..from + targets.len().
+fn drawn(place: &mut u32, from: u32, targets: &[u32]) -> bool {
+    let end = from + targets.len() as u32;
+    let mut at = 0;
+    loop {
+        // Until its own entry is drawn, the token stays where it is.
+        let own = (*place >= from && *place < end).then(|| (*place - from) as usize);
+        let until = own.unwrap_or(targets.len());
+        if at <= until && contains(&targets[at..until], *place) {
             return true;
         }
-        if place == i {
-            place = other;
+        let Some(own) = own.filter(|own| *own >= at) else {
+            return false;
+        };
+        if targets[own] == *place {
+            return true;
         }
+        *place = targets[own];
+        at = own + 1;
     }
-    take >= n
+}
+
+// Without a way out in the middle, so that many are compared at once.
+fn contains(list: &[u32], value: u32) -> bool {
+    let any = |part: &[u32]| part.iter().fold(false, |any, x| any | (*x == value));
+    list.chunks(128).any(any)
 }
 
 #[cfg(test)]
@@ -148,9 +193,22 @@ mod tests {
             let found = among_first(seed, n, take, &tokens);
             for (token, found) in tokens.iter().zip(found) {
                 assert_eq!(found, first.contains(token), "{token}");
-                assert_eq!(found, one_among_first(seed, n, take, *token), "{token}");
+                assert_eq!(among_first(seed, n, take, &[*token]), [found], "{token}");
             }
         }
+    }
+
+    #[test]
+    fn remainders_are_those_of_whole_numbers() {
+        let mut rng = Mersenne::new(1);
+        for _ in 0..1_000_000 {
+            let (x, d) = (rng.next_u32(), rng.next_u32() % 200_000 + 1);
+            // The remainder of a divisor below 2³¹ is one.
+            assert_eq!(remainder(x, d), x % d, "{x} {d}");
+            assert_eq!(remainder(x - x % d, d), 0, "{x} {d}");
+        }
+        assert_eq!(remainder(u32::MAX, 1), 0);
+        assert_eq!(remainder(u32::MAX, 2), 1);
     }
 
     #[test]

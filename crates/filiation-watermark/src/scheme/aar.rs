@@ -42,6 +42,10 @@ impl Scheme for Aar {
         Law::Exponential
     }
 
+    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
+        Some(window.iter().map(|t| u64::from(*t)).sum())
+    }
+
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
         let row: u64 = window.iter().map(|t| u64::from(*t)).sum();
         let mut order: Vec<usize> = (0..tokens.len()).collect();

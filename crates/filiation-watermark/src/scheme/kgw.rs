@@ -187,6 +187,14 @@ impl Scheme for Kgw {
         }
     }
 
+    fn shared(&self, window: &[u32], token: u32) -> Option<u64> {
+        if !self.self_salt {
+            return Some(self.seed(window) & u64::from(u32::MAX));
+        }
+        let salted: Vec<u32> = window.iter().chain([&token]).copied().collect();
+        Some(self.seed(&salted) & u64::from(u32::MAX))
+    }
+
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
         if !self.self_salt {
             let seed = self.seed(window);

@@ -31,6 +31,14 @@ impl MarkLlmKgw {
     }
 }
 
+impl MarkLlmKgw {
+    fn seed(&self, window: &[u32]) -> u64 {
+        let through = self.permutation[product_modulo(window, self.vocabulary) as usize];
+        let seed = u128::from(self.key) * u128::from(through) % u128::from(self.vocabulary);
+        seed as u64
+    }
+}
+
 // The product wraps at 64 bits, and its remainder is not negative.
 fn product_modulo(window: &[u32], modulus: u32) -> u64 {
     let product = window
@@ -60,15 +68,13 @@ impl Scheme for MarkLlmKgw {
         }
     }
 
+    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
+        Some(self.seed(window))
+    }
+
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let through = self.permutation[product_modulo(window, self.vocabulary) as usize];
-        let seed = u128::from(self.key) * u128::from(through) % u128::from(self.vocabulary);
-        green(among_first(
-            seed as u64,
-            self.vocabulary,
-            self.green,
-            tokens,
-        ))
+        let seed = self.seed(window);
+        green(among_first(seed, self.vocabulary, self.green, tokens))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -118,6 +124,10 @@ impl Scheme for MarkLlmExp {
 
     fn law(&self) -> Law {
         Law::Exponential
+    }
+
+    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
+        Some(product_modulo(window, self.vocabulary))
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {

@@ -108,6 +108,14 @@ pub trait Scheme: Send + Sync {
     /// The law of a score under the null.
     fn law(&self) -> Law;
 
+    /// What the draw for `token` after `window` depends on, where that is less than the two: many
+    /// windows may share one seed, and what they share must count once. `None` where every window
+    /// draws for itself.
+    fn shared(&self, window: &[u32], token: u32) -> Option<u64> {
+        let _ = (window, token);
+        None
+    }
+
     /// The score of each of `tokens` after `window` (oldest first, [`Reading::width`] long).
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64>;
 
