@@ -10,6 +10,10 @@ use crate::continued::continued_fraction;
 use crate::error::require;
 use crate::gamma::{ln_beta, ln_binomial_mass, ln_poisson_mass};
 
+mod mixture;
+
+pub use mixture::two_gammas_at_least;
+
 /// log10 P(X ≥ k) for X binomial(n, p).
 ///
 /// # Errors

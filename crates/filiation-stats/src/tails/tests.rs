@@ -186,3 +186,26 @@ fn arguments_outside_the_domain_are_refused() {
     assert!(normal_at_least(f64::NAN).is_err());
     assert!(student_t_at_least(1.0, -1.0).is_err());
 }
+
+#[test]
+fn two_gammas_agree_with_their_mixture() {
+    // `tests/reference/two_gammas.py`.
+    for ((shape, a, b, x), want) in [
+        ((1.0, 0.9, 0.1, 3.0), -1.396_495_750_563_584_7),
+        ((2.0, 0.7, 0.3, 9.0), -4.005_792_023_083_29),
+        ((50.0, 0.9, 0.1, 40.0), -0.022_296_312_126_998_15),
+        ((50.0, 0.9, 0.1, 85.0), -5.529_953_443_583_402),
+        ((50.0, 0.9, 0.1, 150.0), -24.380_179_842_416_8),
+        ((50.0, 0.8, 0.2, 200.0), -48.929_014_460_493_91),
+        ((300.0, 0.9, 0.1, 300.0), -0.307_636_172_655_994_45),
+        ((300.0, 0.9, 0.1, 450.0), -16.099_146_451_069_385),
+    ] {
+        let got = two_gammas_at_least(x, shape, a, b).expect("in the domain");
+        let off = (got - want).abs();
+        assert!(
+            off <= 1e-11 * want.abs().max(1.0),
+            "{shape} {a} {b} {x}: {got:e} {want:e}"
+        );
+    }
+    assert!(two_gammas_at_least(1.0, 0.5, 0.9, 0.1).is_err());
+}

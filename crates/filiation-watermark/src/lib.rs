@@ -1,0 +1,22 @@
+//! Watermark schemes bit for bit, and tests on them whose nulls hold.
+//!
+//! A [`Scheme`] says, under a key, how each token scores after its window. [`Units`] cuts texts into
+//! what counts, each repetition once, and [`Detection`] tests the sum. No tensors, no models: tokens
+//! come in, log10 p-values go out.
+
+#![forbid(unsafe_code)]
+
+mod detect;
+mod error;
+mod evidence;
+mod key;
+pub mod rng;
+pub mod scheme;
+mod text;
+
+pub use detect::{Detection, scores};
+pub use error::{Names, WatermarkError};
+pub use evidence::{Decoys, Residue, Test};
+pub use key::{KeyFile, Number, SCHEMES};
+pub use scheme::{Dedup, Law, Reading, Scheme};
+pub use text::{Unit, Units};

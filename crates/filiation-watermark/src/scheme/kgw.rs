@@ -1,0 +1,229 @@
+//! Green lists by `torch.randperm` (Kirchenbauer et al. 2023, "A Watermark for Large Language
+//! Models"; 2024, "On the Reliability of Watermarks"), as `lm-watermarking` and `transformers`
+//! seed them.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{Dedup, Law, Reading, Scheme, derived, green};
+use crate::rng::{among_first, randperm};
+
+const TABLE: u32 = 1_000_003;
+/// The seed of the table in `lm-watermarking`.
+const TABLE_SEED: u64 = 2_971_215_073;
+const MODULUS: i128 = (1 << 64) - 1;
+
+/// How a window becomes the seed of a list. Products and sums of tensors wrap at 64 bits; what the
+/// reference multiplies as a Python number does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prf {
+    /// key · Σ window.
+    Additive,
+    /// key · Π window.
+    Multiplicative,
+    /// key · min window.
+    Minimum,
+    /// Π hash(key · t) over every second t, from the oldest.
+    SimpleSkip,
+    /// hash(key · oldest).
+    Skipgram,
+    /// hash(key · oldest) · hash(key · newest).
+    AnchoredSkipgram,
+    /// min hash(key · t).
+    MinHash,
+    /// min key · hash(t) · hash(newest).
+    AnchoredMinHash,
+    /// min over pairs of hash(key · t) · hash(key · t′).
+    MinSkipgram,
+    /// key ← key · hash(key · t) mod 2³², token by token.
+    NonCommutative,
+    /// Σ key · t · place, places from 1.
+    Position,
+    /// key · newest, whatever the width: the left hash of `transformers`.
+    Newest,
+}
+
+/// A green list drawn anew for every window.
+#[derive(Debug, Clone)]
+pub struct Kgw {
+    prf: Prf,
+    key: i64,
+    width: usize,
+    self_salt: bool,
+    vocabulary: u32,
+    green: u32,
+    table: Arc<Vec<u32>>,
+    // The table of `transformers` is drawn from the key.
+    own_table: bool,
+}
+
+impl Kgw {
+    /// A list of `lm-watermarking` over `vocabulary` tokens, of which the share `gamma` is green.
+    /// With `self_salt` the token itself is the newest of its window of `width`.
+    pub fn lm_watermarking(
+        prf: Prf,
+        width: usize,
+        self_salt: bool,
+        key: i64,
+        vocabulary: u32,
+        gamma: f64,
+    ) -> Self {
+        static SHARED: OnceLock<Arc<Vec<u32>>> = OnceLock::new();
+        let table = SHARED.get_or_init(|| Arc::new(randperm(TABLE_SEED, TABLE, TABLE)));
+        Self {
+            prf,
+            key,
+            width,
+            self_salt,
+            vocabulary,
+            green: (f64::from(vocabulary) * gamma) as u32,
+            table: Arc::clone(table),
+            own_table: false,
+        }
+    }
+
+    /// `simple_1` of `lm-watermarking`, its first default.
+    pub fn simple_1(key: i64, vocabulary: u32, gamma: f64) -> Self {
+        Self::lm_watermarking(Prf::Additive, 1, false, key, vocabulary, gamma)
+    }
+
+    /// `selfhash` of `lm-watermarking`.
+    pub fn selfhash(key: i64, vocabulary: u32, gamma: f64) -> Self {
+        Self::lm_watermarking(Prf::AnchoredMinHash, 4, true, key, vocabulary, gamma)
+    }
+
+    /// The left hash of `transformers`: the newest token alone seeds, but `width` tokens tell
+    /// windows apart.
+    pub fn transformers_lefthash(width: usize, key: i64, vocabulary: u32, gamma: f64) -> Self {
+        Self::lm_watermarking(Prf::Newest, width, false, key, vocabulary, gamma)
+    }
+
+    /// The self hash of `transformers`, whose table is drawn from the key.
+    pub fn transformers_selfhash(width: usize, key: i64, vocabulary: u32, gamma: f64) -> Self {
+        Self {
+            table: Arc::new(randperm(key as u64, TABLE, TABLE)),
+            own_table: true,
+            ..Self::lm_watermarking(Prf::AnchoredMinHash, width, true, key, vocabulary, gamma)
+        }
+    }
+
+    fn hash(&self, x: i64) -> i64 {
+        i64::from(self.table[x.rem_euclid(i64::from(TABLE)) as usize]) + 1
+    }
+
+    /// The value of the pseudo-random function for a full window.
+    pub(crate) fn prf(&self, window: &[u32]) -> i128 {
+        let key = self.key;
+        let of = |t: &u32| i64::from(*t);
+        let keyed = |t: &u32| self.hash(key.wrapping_mul(of(t)));
+        let wide = |x: i64| i128::from(key) * i128::from(x);
+        let (oldest, newest) = (&window[0], &window[window.len() - 1]);
+        let tokens = window.iter();
+        match self.prf {
+            Prf::Additive => wide(tokens.map(of).fold(0, i64::wrapping_add)),
+            Prf::Multiplicative => wide(tokens.map(of).fold(1, i64::wrapping_mul)),
+            Prf::Minimum => wide(tokens.map(of).min().unwrap_or(0)),
+            Prf::Newest => wide(of(newest)),
+            Prf::SimpleSkip => i128::from(tokens.step_by(2).map(keyed).fold(1, i64::wrapping_mul)),
+            Prf::Skipgram => i128::from(keyed(oldest)),
+            Prf::AnchoredSkipgram => i128::from(keyed(oldest).wrapping_mul(keyed(newest))),
+            Prf::MinHash => i128::from(tokens.map(keyed).min().unwrap_or(0)),
+            Prf::AnchoredMinHash => {
+                let anchor = self.hash(of(newest));
+                let pair = |t| key.wrapping_mul(self.hash(of(t))).wrapping_mul(anchor);
+                i128::from(tokens.map(pair).min().unwrap_or(0))
+            }
+            Prf::MinSkipgram => {
+                let hashes: Vec<i64> = tokens.map(keyed).collect();
+                let pairs =
+                    (0..hashes.len()).flat_map(|i| (i + 1..hashes.len()).map(move |j| (i, j)));
+                let product = |(i, j): (usize, usize)| hashes[i].wrapping_mul(hashes[j]);
+                i128::from(pairs.map(product).min().unwrap_or(0))
+            }
+            Prf::NonCommutative => {
+                let step = |key: i64, t: &u32| {
+                    let hashed = self.hash(key.wrapping_mul(of(t)));
+                    key.wrapping_mul(hashed).rem_euclid(1 << 32)
+                };
+                i128::from(tokens.fold(key, step))
+            }
+            Prf::Position => {
+                let places = tokens.zip(1_i64..);
+                let placed = |(t, place): (&u32, i64)| key.wrapping_mul(of(t)).wrapping_mul(place);
+                i128::from(places.map(placed).fold(0, i64::wrapping_add))
+            }
+        }
+    }
+
+    /// The seed of the list: the function's value modulo 2⁶⁴ − 1, never negative.
+    pub(crate) fn seed(&self, window: &[u32]) -> u64 {
+        self.prf(window).rem_euclid(MODULUS) as u64
+    }
+
+    /// The green list after a full window, in the order of the permutation.
+    pub fn green_list(&self, window: &[u32]) -> Vec<u32> {
+        randperm(self.seed(window), self.vocabulary, self.green)
+    }
+}
+
+impl Scheme for Kgw {
+    fn reading(&self) -> Reading {
+        let width = self.width - usize::from(self.self_salt);
+        Reading {
+            width,
+            first: width,
+            pad: None,
+            short_after_prompt: false,
+            dedup: Dedup::WindowToken,
+        }
+    }
+
+    fn vocabulary(&self) -> Option<u32> {
+        Some(self.vocabulary)
+    }
+
+    fn law(&self) -> Law {
+        Law::Green {
+            share: f64::from(self.green) / f64::from(self.vocabulary),
+        }
+    }
+
+    fn shared(&self, window: &[u32], token: u32) -> Option<u64> {
+        if !self.self_salt {
+            return Some(self.seed(window) & u64::from(u32::MAX));
+        }
+        let salted: Vec<u32> = window.iter().chain([&token]).copied().collect();
+        Some(self.seed(&salted) & u64::from(u32::MAX))
+    }
+
+    fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
+        if !self.self_salt {
+            let seed = self.seed(window);
+            return green(among_first(seed, self.vocabulary, self.green, tokens));
+        }
+        let mut salted = window.to_vec();
+        salted.push(0);
+        tokens
+            .iter()
+            .flat_map(|token| {
+                salted[window.len()] = *token;
+                let seed = self.seed(&salted);
+                green(among_first(seed, self.vocabulary, self.green, &[*token]))
+            })
+            .collect()
+    }
+
+    fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
+        // A large odd key, as the real ones are.
+        let key = (derived(seed, 0) >> 33) as i64 | 1;
+        let table = if self.own_table {
+            Arc::new(randperm(key as u64, TABLE, TABLE))
+        } else {
+            Arc::clone(&self.table)
+        };
+        Box::new(Self {
+            key,
+            table,
+            ..self.clone()
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! The variants of MarkLLM (at commit 112fa74 where they differ from the published package).
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::{Dedup, Law, Reading, Scheme, derived, green};
+use crate::rng::{Mersenne, among_first, randperm};
+
+/// Green lists seeded through a permutation of the vocabulary, so that there are at most as many
+/// lists as tokens.
+#[derive(Debug, Clone)]
+pub struct MarkLlmKgw {
+    key: u64,
+    width: usize,
+    vocabulary: u32,
+    green: u32,
+    permutation: Arc<Vec<u32>>,
+}
+
+impl MarkLlmKgw {
+    /// Windows enter by their product (`f_scheme = "time"`).
+    pub fn new(key: u64, width: usize, vocabulary: u32, gamma: f64) -> Self {
+        Self {
+            key,
+            width,
+            vocabulary,
+            green: (f64::from(vocabulary) * gamma) as u32,
+            permutation: Arc::new(randperm(key, vocabulary, vocabulary)),
+        }
+    }
+}
+
+impl MarkLlmKgw {
+    fn seed(&self, window: &[u32]) -> u64 {
+        let through = self.permutation[product_modulo(window, self.vocabulary) as usize];
+        let seed = u128::from(self.key) * u128::from(through) % u128::from(self.vocabulary);
+        seed as u64
+    }
+}
+
+// The product wraps at 64 bits, and its remainder is not negative.
+fn product_modulo(window: &[u32], modulus: u32) -> u64 {
+    let product = window
+        .iter()
+        .fold(1_i64, |p, t| p.wrapping_mul(i64::from(*t)));
+    product.rem_euclid(i64::from(modulus)) as u64
+}
+
+impl Scheme for MarkLlmKgw {
+    fn reading(&self) -> Reading {
+        Reading {
+            width: self.width,
+            first: self.width,
+            pad: None,
+            short_after_prompt: false,
+            dedup: Dedup::WindowToken,
+        }
+    }
+
+    fn vocabulary(&self) -> Option<u32> {
+        Some(self.vocabulary)
+    }
+
+    fn law(&self) -> Law {
+        Law::Green {
+            share: f64::from(self.green) / f64::from(self.vocabulary),
+        }
+    }
+
+    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
+        Some(self.seed(window))
+    }
+
+    fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
+        let seed = self.seed(window);
+        green(among_first(seed, self.vocabulary, self.green, tokens))
+    }
+
+    fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
+        let key = derived(seed, 0) >> 33 | 1;
+        let permutation = Arc::new(randperm(key, self.vocabulary, self.vocabulary));
+        Box::new(Self {
+            key,
+            permutation,
+            ..self.clone()
+        })
+    }
+}
+
+/// Exponential scores, seeded by the product of the window.
+#[derive(Debug, Clone)]
+pub struct MarkLlmExp {
+    key: u64,
+    width: usize,
+    vocabulary: u32,
+}
+
+impl MarkLlmExp {
+    /// Under `key`, windows of `width` tokens (4 in the package).
+    pub const fn new(key: u64, width: usize, vocabulary: u32) -> Self {
+        Self {
+            key,
+            width,
+            vocabulary,
+        }
+    }
+}
+
+impl Scheme for MarkLlmExp {
+    fn reading(&self) -> Reading {
+        Reading {
+            width: self.width,
+            first: self.width,
+            pad: None,
+            short_after_prompt: false,
+            dedup: Dedup::Window,
+        }
+    }
+
+    fn vocabulary(&self) -> Option<u32> {
+        Some(self.vocabulary)
+    }
+
+    fn law(&self) -> Law {
+        Law::Exponential
+    }
+
+    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
+        Some(product_modulo(window, self.vocabulary))
+    }
+
+    fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
+        let seed = self
+            .key
+            .wrapping_mul(product_modulo(window, self.vocabulary));
+        let of = |token: &u32| {
+            let mut rng = Mersenne::new(seed);
+            rng.skip(u64::from(*token));
+            f64::from((1.0 / (1.0 - rng.next_f32())).ln())
+        };
+        tokens.iter().map(of).collect()
+    }
+
+    fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
+        Box::new(Self {
+            key: derived(seed, 0) >> 33 | 1,
+            ..self.clone()
+        })
+    }
+}
+
+/// DiPmark (Wu et al. 2023): a token is green in the upper part of a keyed permutation.
+#[derive(Debug, Clone)]
+pub struct MarkLlmDip {
+    key: Arc<Vec<u8>>,
+    width: usize,
+    vocabulary: u32,
+    red: u32,
+}
+
+impl MarkLlmDip {
+    /// Under the bytes of `key`, windows of at most `width` tokens (shorter at the beginning), the
+    /// lower share `gamma` of the permutation red.
+    pub fn new(key: Vec<u8>, width: usize, vocabulary: u32, gamma: f64) -> Self {
+        let quantile = |place: u32| f64::from(place + 1) / f64::from(vocabulary);
+        let red = (0..vocabulary).take_while(|place| quantile(*place) < gamma);
+        Self {
+            key: Arc::new(key),
+            width,
+            vocabulary,
+            red: red.count() as u32,
+        }
+    }
+
+    fn seed(&self, window: &[u32]) -> u64 {
+        let mut hash = Sha256::new();
+        window
+            .iter()
+            .for_each(|t| hash.update(i64::from(*t).to_le_bytes()));
+        hash.update(&*self.key);
+        let bytes = hash.finalize();
+        let modulus = u64::from(u32::MAX);
+        bytes
+            .iter()
+            .fold(0, |rest, b| (rest * 256 + u64::from(*b)) % modulus)
+    }
+}
+
+impl Scheme for MarkLlmDip {
+    fn reading(&self) -> Reading {
+        Reading {
+            width: self.width,
+            first: 1,
+            pad: None,
+            short_after_prompt: false,
+            dedup: Dedup::Window,
+        }
+    }
+
+    fn vocabulary(&self) -> Option<u32> {
+        Some(self.vocabulary)
+    }
+
+    fn law(&self) -> Law {
+        Law::Green {
+            share: 1.0 - f64::from(self.red) / f64::from(self.vocabulary),
+        }
+    }
+
+    fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
+        let red = among_first(self.seed(window), self.vocabulary, self.red, tokens);
+        green(red.into_iter().map(|red| !red).collect())
+    }
+
+    fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
+        let words = (0..16).flat_map(|i| derived(seed, i).to_be_bytes());
+        Box::new(Self {
+            key: Arc::new(words.collect()),
+            ..self.clone()
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! The schemes: what a key says of a token after its window.
+//!
+//! Every implementation is a scheme of its own: the same name means incompatible hashes in
+//! different libraries. Scores of a scheme have a known law under the null hypothesis that the
+//! tokens were chosen without the key.
+
+mod aar;
+mod hashed;
+mod kgw;
+mod markllm;
+mod serving;
+mod shifted;
+mod synthid;
+mod three_bricks;
+mod unigram;
+
+pub use aar::Aar;
+pub use hashed::{Adfp, TextSeal};
+pub use kgw::{Kgw, Prf};
+pub use markllm::{MarkLlmDip, MarkLlmExp, MarkLlmKgw};
+pub use serving::{SgLang, SgLangDual, VLlm};
+pub use shifted::ExpShift;
+pub use synthid::{SynthId, SynthIdHash};
+pub use three_bricks::ThreeBricks;
+pub use unigram::Unigram;
+
+/// The law of one score under the null.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Law {
+    /// 1 with this probability, else 0: membership of a green list.
+    Green {
+        /// Share of the vocabulary that is green, as counted, not as asked for.
+        share: f64,
+    },
+    /// Exponential of mean 1: −ln(1 − u) of a uniform u.
+    Exponential,
+    /// (1 − α) E + α E′ of two independent exponentials of mean 1.
+    TwoExponentials {
+        /// α, in (0, 1).
+        alpha: f64,
+    },
+    /// The number of ones among `depth` bits.
+    Bits {
+        /// How many.
+        depth: u32,
+        /// Probability that a bit is one.
+        one: f64,
+    },
+}
+
+impl Law {
+    /// Mean of a score.
+    pub fn mean(&self) -> f64 {
+        match *self {
+            Self::Green { share } => share,
+            Self::Exponential | Self::TwoExponentials { .. } => 1.0,
+            Self::Bits { depth, one } => f64::from(depth) * one,
+        }
+    }
+
+    /// Variance of a score, bits taken as independent.
+    pub fn variance(&self) -> f64 {
+        match *self {
+            Self::Green { share } => share * (1.0 - share),
+            Self::Exponential => 1.0,
+            Self::TwoExponentials { alpha } => (1.0 - alpha).powi(2) + alpha * alpha,
+            Self::Bits { depth, one } => f64::from(depth) * one * (1.0 - one),
+        }
+    }
+}
+
+/// Which scored units count once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dedup {
+    /// All count, as often as they occur. No test on this is valid on repetitive text.
+    None,
+    /// A window counts once, with the first token after it.
+    Window,
+    /// A window with its token counts once.
+    WindowToken,
+    /// A token counts once, wherever it stands: for schemes without a window.
+    Token,
+}
+
+/// How a text is cut into scored units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Tokens of a window.
+    pub width: usize,
+    /// Position of the first scored token.
+    pub first: usize,
+    /// What stands before the text where a window reaches there; `None` where it never does.
+    pub pad: Option<u32>,
+    /// Whether a prompt shorter than a window makes a window by itself.
+    pub short_after_prompt: bool,
+    /// The rule under which the null holds.
+    pub dedup: Dedup,
+}
+
+/// A scheme under one key.
+pub trait Scheme: Send + Sync {
+    /// How texts are read.
+    fn reading(&self) -> Reading;
+
+    /// Size of the vocabulary that lists are drawn over, where the scheme depends on one.
+    fn vocabulary(&self) -> Option<u32>;
+
+    /// The law of a score under the null.
+    fn law(&self) -> Law;
+
+    /// What the draw for `token` after `window` depends on, where that is less than the two: many
+    /// windows may share one seed, and what they share must count once. `None` where every window
+    /// draws for itself.
+    fn shared(&self, window: &[u32], token: u32) -> Option<u64> {
+        let _ = (window, token);
+        None
+    }
+
+    /// The score of each of `tokens` after `window` (oldest first, [`Reading::width`] long).
+    fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64>;
+
+    /// The same scheme under another key, drawn from `seed`: what decoys are made with.
+    fn decoy(&self, seed: u64) -> Box<dyn Scheme>;
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): one 64-bit key from a seed and a number.
+pub(crate) const fn derived(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+pub(crate) fn green(found: Vec<bool>) -> Vec<f64> {
+    found.into_iter().map(f64::from).collect()
+}

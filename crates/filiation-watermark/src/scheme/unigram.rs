@@ -1,0 +1,78 @@
+//! One green list for all windows (Zhao et al. 2024, "Provable Robust Watermarking for
+//! AI-Generated Text").
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::{Dedup, Law, Reading, Scheme, derived};
+use crate::rng::Pcg64;
+
+/// The fixed list. What a token is does not change along a text, so each distinct token counts once.
+#[derive(Debug, Clone)]
+pub struct Unigram {
+    mask: Arc<Vec<bool>>,
+    share: f64,
+    fraction: f64,
+}
+
+impl Unigram {
+    /// The list under `key`, the share `fraction` of `vocabulary` green.
+    pub fn new(key: i64, vocabulary: u32, fraction: f64) -> Self {
+        Self::seeded(Self::seed(key), vocabulary, fraction)
+    }
+
+    /// The seed of the shuffle: the first four bytes, little-endian, of the SHA-256 of the key.
+    pub(crate) fn seed(key: i64) -> u32 {
+        let hash = Sha256::digest(key.to_le_bytes());
+        u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])
+    }
+
+    fn seeded(seed: u32, vocabulary: u32, fraction: f64) -> Self {
+        let green = (fraction * f64::from(vocabulary)) as usize;
+        let mut mask = vec![false; vocabulary as usize];
+        mask[..green].fill(true);
+        Pcg64::new(u64::from(seed)).shuffle(&mut mask);
+        Self {
+            mask: Arc::new(mask),
+            share: green as f64 / f64::from(vocabulary),
+            fraction,
+        }
+    }
+
+    /// Which tokens are green.
+    pub fn mask(&self) -> &[bool] {
+        &self.mask
+    }
+}
+
+impl Scheme for Unigram {
+    fn reading(&self) -> Reading {
+        Reading {
+            width: 0,
+            first: 0,
+            pad: None,
+            short_after_prompt: false,
+            dedup: Dedup::Token,
+        }
+    }
+
+    fn vocabulary(&self) -> Option<u32> {
+        Some(self.mask.len() as u32)
+    }
+
+    fn law(&self) -> Law {
+        Law::Green { share: self.share }
+    }
+
+    fn scores(&self, _: &[u32], tokens: &[u32]) -> Vec<f64> {
+        let of = |t: &u32| self.mask.get(*t as usize).copied().unwrap_or(false);
+        tokens.iter().map(|t| f64::from(of(t))).collect()
+    }
+
+    fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
+        let vocabulary = self.mask.len() as u32;
+        let key = derived(seed, 0) as i64;
+        Box::new(Self::new(key, vocabulary, self.fraction))
+    }
+}
