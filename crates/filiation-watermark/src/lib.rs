@@ -2,7 +2,8 @@
 //!
 //! A [`Scheme`] says, under a key, how each token scores after its window. [`Units`] cuts texts into
 //! what counts, each repetition once, and [`Detection`] tests the sum. No tensors, no models: tokens
-//! come in, log10 p-values go out.
+//! come in, log10 p-values go out. No command offers them yet: where a window's seed does not depend
+//! on the key at all (a product with token 0), a unit is still counted that says nothing.
 
 #![forbid(unsafe_code)]
 
