@@ -70,7 +70,7 @@ fn bench() -> Bench {
         "--suite",
         "openings.jsonl",
         "--max-tokens",
-        "8",
+        "16",
     ]);
     fs::write(bench.path("m.toml"), manifest).expect("writes");
     bench
@@ -109,7 +109,7 @@ fn another_way_of_asking_is_refused_in_the_same_folder() {
     let bench = bench();
     bench.stdout(&BUILD);
     let manifest = fs::read_to_string(bench.path("m.toml")).expect("reads");
-    let other = manifest.replace("max_tokens = 8", "max_tokens = 9");
+    let other = manifest.replace("max_tokens = 16", "max_tokens = 9");
     fs::write(bench.path("m.toml"), other).expect("writes");
     let output = bench.run(&BUILD);
     assert_eq!(output.status.code(), Some(1));
