@@ -128,9 +128,7 @@ impl ProbeOptions {
             (
                 "stop_below",
                 self.stopping.and_then(|s| s.below).unwrap_or(0.0),
-                self.stopping
-                    .and_then(|s| s.below)
-                    .is_none_or(inner),
+                self.stopping.and_then(|s| s.below).is_none_or(inner),
                 "above 0 and below 1",
             ),
         ];
