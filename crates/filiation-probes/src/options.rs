@@ -1,4 +1,6 @@
-use filiation_core::{Digest, Prompt, Sampling};
+use std::fmt::Display;
+
+use filiation_core::{Digest, MethodId, Prompt, Sampling};
 use filiation_stats::Bootstrap;
 
 use crate::{Item, ProbeError, ServedLog};
@@ -140,6 +142,40 @@ impl ProbeOptions {
             }),
             None => Ok(()),
         }
+    }
+
+    /// The id of a method over items of `suites`: what enters every probe, and `more`.
+    pub(crate) fn method(
+        &self,
+        name: &str,
+        version: u32,
+        suites: &str,
+        more: &[(&str, &dyn Display)],
+    ) -> MethodId {
+        let form = self.form.as_str();
+        let mut parameters: Vec<(&str, &dyn Display)> = vec![
+            ("draws", &self.draws),
+            ("form", &form),
+            ("level", &self.level),
+            ("seed", &self.seed),
+            ("suites", &suites),
+        ];
+        parameters.extend(more);
+        MethodId::new(name, version, &parameters)
+    }
+
+    /// As [`Self::method`], for a probe whose texts are drawn as these options say.
+    pub(crate) fn method_of_texts(
+        &self,
+        name: &str,
+        version: u32,
+        suites: &str,
+        more: &[(&str, &dyn Display)],
+    ) -> MethodId {
+        let mut parameters: Vec<(&str, &dyn Display)> =
+            vec![("temperature", &self.temperature), ("top_p", &self.top_p)];
+        parameters.extend(more);
+        self.method(name, version, suites, &parameters)
     }
 
     /// The resampling of intervals.

@@ -254,6 +254,24 @@ pub(crate) fn spread<'a>(items: &[&'a Item], most: usize) -> Vec<&'a Item> {
     (0..n).map(|i| items[i * items.len() / n]).collect()
 }
 
+/// [`select`] for a probe that cannot do without: `needed` says what the suites must hold.
+pub(crate) fn require<'a>(
+    suites: &'a [Suite],
+    probe: &'static str,
+    needed: &'static str,
+    wanted: impl Fn(&Item) -> bool,
+) -> Result<Selection<'a>, ProbeError> {
+    let chosen = select(suites, wanted);
+    if chosen.items.is_empty() {
+        return Err(ProbeError::NoItems {
+            probe,
+            needed,
+            suites: suites.iter().map(|s| s.name().to_owned()).collect(),
+        });
+    }
+    Ok(chosen)
+}
+
 pub(crate) struct Selection<'a> {
     pub(crate) items: Vec<&'a Item>,
     pub(crate) suites: String,

@@ -51,34 +51,26 @@ impl NameEnsembles {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, |item| item.domain == "name");
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "name-ensembles",
-                needed: "prompt for names (domain `name`)",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(
+            suites,
+            "name-ensembles",
+            "prompt for names (domain `name`)",
+            |item| item.domain == "name",
+        )?;
         let asked = Asked {
             probe: "name-ensembles",
             max_tokens: options.max_tokens.min(MOST_TOKENS),
             samples: samples(options, SAMPLES),
             more_of_teachers: 0,
         };
-        let id = MethodId::new(
+        let id = options.method_of_texts(
             "name-ensembles",
             1,
+            &chosen.suites,
             &[
                 ("clip", &CLIP),
-                ("draws", &options.draws),
-                ("form", &options.form.as_str()),
-                ("level", &options.level),
                 ("max_tokens", &asked.max_tokens),
                 ("samples", &asked.samples),
-                ("seed", &options.seed),
-                ("suites", &chosen.suites),
-                ("temperature", &options.temperature),
-                ("top_p", &options.top_p),
             ],
         );
         Ok(Self {

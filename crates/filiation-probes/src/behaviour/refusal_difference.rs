@@ -57,33 +57,25 @@ impl RefusalDifference {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, |item| item.domain == "refusal");
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "refusal-difference",
-                needed: "harmless prompt that tempts to refuse (domain `refusal`)",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(
+            suites,
+            "refusal-difference",
+            "harmless prompt that tempts to refuse (domain `refusal`)",
+            |item| item.domain == "refusal",
+        )?;
         let asked = Asked {
             probe: "refusal-difference",
             max_tokens: options.max_tokens.min(MOST_TOKENS),
             samples: samples(options, SAMPLES),
             more_of_teachers: 0,
         };
-        let id = MethodId::new(
+        let id = options.method_of_texts(
             "refusal-difference",
             1,
+            &chosen.suites,
             &[
-                ("draws", &options.draws),
-                ("form", &options.form.as_str()),
-                ("level", &options.level),
                 ("max_tokens", &asked.max_tokens),
                 ("samples", &asked.samples),
-                ("seed", &options.seed),
-                ("suites", &chosen.suites),
-                ("temperature", &options.temperature),
-                ("top_p", &options.top_p),
             ],
         );
         Ok(Self {

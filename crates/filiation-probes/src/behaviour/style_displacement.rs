@@ -53,14 +53,7 @@ impl StyleDisplacement {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_open);
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "style-displacement",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(suites, "style-displacement", "open prompt", Item::is_open)?;
         let of_teachers = samples(options, options.samples);
         let asked = Asked {
             probe: "style-displacement",
@@ -68,23 +61,17 @@ impl StyleDisplacement {
             samples: 1,
             more_of_teachers: of_teachers - 1,
         };
-        let id = MethodId::new(
+        let id = options.method_of_texts(
             "style-displacement",
             1,
+            &chosen.suites,
             &[
                 ("buckets", &features::BUCKETS),
                 ("clip", &CLIP),
-                ("draws", &options.draws),
                 ("folds", &classifier::FOLDS),
-                ("form", &options.form.as_str()),
                 ("least_bytes", &LEAST_BYTES),
-                ("level", &options.level),
                 ("max_tokens", &options.max_tokens),
                 ("samples", &of_teachers),
-                ("seed", &options.seed),
-                ("suites", &chosen.suites),
-                ("temperature", &options.temperature),
-                ("top_p", &options.top_p),
             ],
         );
         Ok(Self {

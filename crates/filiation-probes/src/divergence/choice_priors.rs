@@ -41,7 +41,12 @@ impl ChoicePriors {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_choice);
+        let chosen = suite::require(
+            suites,
+            "choice-priors",
+            "choice cell (an item with `options`)",
+            Item::is_choice,
+        )?;
         let plan: Vec<Request> = chosen
             .items
             .iter()
@@ -56,13 +61,6 @@ impl ChoicePriors {
                 })
             })
             .collect();
-        if plan.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "choice-priors",
-                needed: "choice cell (an item with `options`)",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
         Ok(Self {
             id: method(options, &chosen.suites),
             plan,
@@ -72,17 +70,7 @@ impl ChoicePriors {
 }
 
 fn method(options: &ProbeOptions, suites: &str) -> MethodId {
-    MethodId::new(
-        "choice-priors",
-        1,
-        &[
-            ("draws", &options.draws),
-            ("form", &options.form.as_str()),
-            ("level", &options.level),
-            ("seed", &options.seed),
-            ("suites", &suites),
-        ],
-    )
+    options.method("choice-priors", 1, suites, &[])
 }
 
 impl Probe for ChoicePriors {

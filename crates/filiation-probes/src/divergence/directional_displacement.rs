@@ -43,14 +43,13 @@ impl DirectionalDisplacement {
     /// # Errors
     /// [`ProbeError::NoItems`] when there is no open prompt.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
+        suite::require(
+            suites,
+            "directional-displacement",
+            "open prompt",
+            Item::is_open,
+        )?;
         let chosen = suite::select(suites, |item| item.is_open() || item.is_choice());
-        if !chosen.items.iter().any(|item| item.is_open()) {
-            return Err(ProbeError::NoItems {
-                probe: "directional-displacement",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
         let request = |item: &&Item| Request {
             id: RequestId::new(format!("directional-displacement/{}", item.id)),
             to: vec![Role::Suspect, Role::Base, Role::Teacher, Role::Control],
@@ -66,17 +65,13 @@ impl DirectionalDisplacement {
             },
         };
         Ok(Self {
-            id: MethodId::new(
+            id: options.method(
                 "directional-displacement",
                 1,
+                &chosen.suites,
                 &[
                     ("bytes", &features::BYTES),
-                    ("draws", &options.draws),
                     ("floor", &features::FLOOR),
-                    ("form", &options.form.as_str()),
-                    ("level", &options.level),
-                    ("seed", &options.seed),
-                    ("suites", &chosen.suites),
                     ("top", &TOP),
                 ],
             ),

@@ -45,14 +45,7 @@ impl DivergenceAgreement {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_open);
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "divergence-agreement",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(suites, "divergence-agreement", "open prompt", Item::is_open)?;
         let request = |item: &&Item| Request {
             id: RequestId::new(format!("divergence-agreement/{}", item.id)),
             to: vec![Role::Suspect, Role::Base, Role::Teacher, Role::Control],
@@ -63,18 +56,14 @@ impl DivergenceAgreement {
             },
         };
         Ok(Self {
-            id: MethodId::new(
+            id: options.method(
                 "divergence-agreement",
                 1,
+                &chosen.suites,
                 &[
                     ("characters", &CHARACTERS),
-                    ("draws", &options.draws),
-                    ("form", &options.form.as_str()),
                     ("least_divergent", &LEAST_DIVERGENT),
-                    ("level", &options.level),
                     ("max_tokens", &TOKENS),
-                    ("seed", &options.seed),
-                    ("suites", &chosen.suites),
                 ],
             ),
             plan: chosen.items.iter().map(request).collect(),

@@ -60,15 +60,8 @@ impl ReasoningOrigin {
         let chosen = if of_reasoning.items.len() >= LEAST_PROMPTS {
             of_reasoning
         } else {
-            suite::select(suites, Item::is_open)
+            suite::require(suites, "reasoning-origin", "open prompt", Item::is_open)?
         };
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "reasoning-origin",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
         let mut plan = Vec::new();
         let items = suite::spread(&chosen.items, MOST_PROMPTS);
         let prompts = items.iter().map(|i| ask(i, options, &mut plan)).collect();
@@ -113,22 +106,16 @@ fn ask(item: &Item, options: &ProbeOptions, plan: &mut Vec<Request>) -> Asked {
 }
 
 fn method(options: &ProbeOptions, suites: &str) -> MethodId {
-    MethodId::new(
+    options.method_of_texts(
         "reasoning-origin",
         1,
+        suites,
         &[
-            ("draws", &options.draws),
-            ("form", &options.form.as_str()),
             ("least_step", &steps::LEAST_BYTES),
-            ("level", &options.level),
             ("max_tokens", &options.max_tokens),
             ("odds", &ODDS),
             ("order", &surrogate::ORDER),
             ("prompts", &MOST_PROMPTS),
-            ("seed", &options.seed),
-            ("suites", &suites),
-            ("temperature", &options.temperature),
-            ("top_p", &options.top_p),
         ],
     )
 }

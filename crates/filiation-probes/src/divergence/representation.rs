@@ -50,14 +50,7 @@ impl Representation {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_open);
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "representation",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(suites, "representation", "open prompt", Item::is_open)?;
         let n = chosen.items.len().min(TEXTS);
         let mut plan = Vec::new();
         let mut texts = Vec::new();

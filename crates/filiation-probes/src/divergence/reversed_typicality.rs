@@ -53,14 +53,7 @@ impl ReversedTypicality {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_open);
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "reversed-typicality",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(suites, "reversed-typicality", "open prompt", Item::is_open)?;
         let mut plan = Vec::new();
         let items = suite::spread(&chosen.items, MOST_PROMPTS);
         let prompts = items.iter().map(|i| ask(i, options, &mut plan)).collect();
@@ -105,21 +98,15 @@ fn ask(item: &Item, options: &ProbeOptions, plan: &mut Vec<Request>) -> Asked {
 }
 
 fn method(options: &ProbeOptions, suites: &str) -> MethodId {
-    MethodId::new(
+    options.method_of_texts(
         "reversed-typicality",
         1,
+        suites,
         &[
-            ("draws", &options.draws),
-            ("form", &options.form.as_str()),
             ("least_bytes", &LEAST_BYTES),
-            ("level", &options.level),
             ("max_tokens", &options.max_tokens),
             ("own", &OWN),
             ("prompts", &MOST_PROMPTS),
-            ("seed", &options.seed),
-            ("suites", &suites),
-            ("temperature", &options.temperature),
-            ("top_p", &options.top_p),
         ],
     )
 }

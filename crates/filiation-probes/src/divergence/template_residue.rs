@@ -50,14 +50,7 @@ impl TemplateResidue {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_open);
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "template-residue",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(suites, "template-residue", "open prompt", Item::is_open)?;
         let mut plan = Vec::new();
         let prompts = suite::spread(&chosen.items, PROMPTS);
         let scoring = MARKS.iter().enumerate().map(|(j, mark)| {
@@ -112,22 +105,16 @@ fn text(item: &Item, options: &ProbeOptions, plan: &mut Vec<Request>) -> Request
 }
 
 fn method(options: &ProbeOptions, suites: &str) -> MethodId {
-    MethodId::new(
+    options.method_of_texts(
         "template-residue",
         1,
+        suites,
         &[
             ("clip", &CLIP),
-            ("draws", &options.draws),
-            ("form", &options.form.as_str()),
-            ("level", &options.level),
             ("marks", &MARKS.len()),
             ("max_tokens", &options.max_tokens),
             ("prompts", &PROMPTS),
-            ("seed", &options.seed),
-            ("suites", &suites),
-            ("temperature", &options.temperature),
             ("texts", &MOST_TEXTS),
-            ("top_p", &options.top_p),
         ],
     )
 }

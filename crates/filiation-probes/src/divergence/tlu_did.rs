@@ -51,14 +51,7 @@ impl TluDid {
     /// # Errors
     /// [`ProbeError::NoItems`] when there are none.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_open);
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "tlu-did",
-                needed: "open prompt",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(suites, "tlu-did", "open prompt", Item::is_open)?;
         let mut plan = Vec::new();
         let mut scoring = Vec::new();
         let buying = options
@@ -101,29 +94,21 @@ impl TluDid {
 }
 
 fn method(options: &ProbeOptions, suites: &str) -> MethodId {
-    let form = options.form.as_str();
-    let mut parameters: Vec<(&str, &dyn Display)> = vec![
+    let mut more: Vec<(&str, &dyn Display)> = vec![
         ("clip", &CLIP),
-        ("draws", &options.draws),
-        ("form", &form),
         ("least_bytes", &LEAST_BYTES),
-        ("level", &options.level),
         ("max_tokens", &options.max_tokens),
         ("samples", &options.samples),
-        ("seed", &options.seed),
-        ("suites", &suites),
-        ("temperature", &options.temperature),
-        ("top_p", &options.top_p),
     ];
     // A score at a budget that stopped by itself is no score of the fixed one.
     if let Some(rule) = &options.stopping {
-        parameters.push(("stop_at_e", &rule.at_e));
+        more.push(("stop_at_e", &rule.at_e));
     }
     let below = options.stopping.and_then(|rule| rule.below);
     if let Some(below) = &below {
-        parameters.push(("stop_below", below));
+        more.push(("stop_below", below));
     }
-    MethodId::new("tlu-did", 1, &parameters)
+    options.method_of_texts("tlu-did", 1, suites, &more)
 }
 
 impl Probe for TluDid {

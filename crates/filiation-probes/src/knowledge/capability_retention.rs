@@ -40,17 +40,7 @@ impl CapabilityRetention {
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
         let questions = Questions::new("capability-retention", suites, options)?;
         Ok(Self {
-            id: MethodId::new(
-                "capability-retention",
-                1,
-                &[
-                    ("draws", &options.draws),
-                    ("form", &options.form.as_str()),
-                    ("level", &options.level),
-                    ("seed", &options.seed),
-                    ("suites", &questions.suites),
-                ],
-            ),
+            id: options.method("capability-retention", 1, &questions.suites, &[]),
             questions,
             bootstrap: options.bootstrap(),
         })

@@ -28,7 +28,12 @@ impl Questions {
         suites: &[Suite],
         options: &ProbeOptions,
     ) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, Item::is_question);
+        let chosen = suite::require(
+            suites,
+            probe,
+            "closed question (an item with a `key`)",
+            Item::is_question,
+        )?;
         let mut plan = Vec::new();
         let mut keys = Vec::new();
         for item in &chosen.items {
@@ -44,13 +49,6 @@ impl Questions {
                     prompt: options.prompt(item),
                     options: all.cloned().collect(),
                 },
-            });
-        }
-        if plan.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe,
-                needed: "closed question (an item with a `key`)",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
             });
         }
         Ok(Self {

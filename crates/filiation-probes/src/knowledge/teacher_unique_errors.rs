@@ -47,18 +47,11 @@ impl TeacherUniqueErrors {
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
         let questions = Questions::new("teacher-unique-errors", suites, options)?;
         Ok(Self {
-            id: MethodId::new(
+            id: options.method(
                 "teacher-unique-errors",
                 1,
-                &[
-                    ("common", &COMMON),
-                    ("draws", &options.draws),
-                    ("form", &options.form.as_str()),
-                    ("level", &options.level),
-                    ("seed", &options.seed),
-                    ("stable", &STABLE),
-                    ("suites", &questions.suites),
-                ],
+                &questions.suites,
+                &[("common", &COMMON), ("stable", &STABLE)],
             ),
             questions,
             bootstrap: options.bootstrap(),

@@ -51,14 +51,12 @@ impl SeenQuestions {
     /// # Errors
     /// [`ProbeError::NoItems`] when no item is of that domain.
     pub fn new(suites: &[Suite], options: &ProbeOptions) -> Result<Self, ProbeError> {
-        let chosen = suite::select(suites, |item: &Item| item.domain == "seen");
-        if chosen.items.is_empty() {
-            return Err(ProbeError::NoItems {
-                probe: "seen-questions",
-                needed: "question of domain `seen` with its unseen twin",
-                suites: suites.iter().map(|s| s.name().to_owned()).collect(),
-            });
-        }
+        let chosen = suite::require(
+            suites,
+            "seen-questions",
+            "question of domain `seen` with its unseen twin",
+            |item: &Item| item.domain == "seen",
+        )?;
         let by_id: BTreeMap<&str, &Item> =
             chosen.items.iter().map(|i| (i.id.as_str(), *i)).collect();
         let mut plan = Vec::new();
@@ -106,19 +104,15 @@ fn ask(item: &Item, options: &ProbeOptions, plan: &mut Vec<Request>) -> RequestI
 }
 
 fn method(options: &ProbeOptions, suites: &str) -> MethodId {
-    MethodId::new(
+    options.method(
         "seen-questions",
         1,
+        suites,
         &[
             ("alpha", &ALPHA),
-            ("draws", &options.draws),
             ("first", &FIRST),
             ("flips", &FLIPS),
-            ("form", &options.form.as_str()),
-            ("level", &options.level),
             ("max_tokens", &options.max_tokens),
-            ("seed", &options.seed),
-            ("suites", &suites),
             ("tau", &TAU),
         ],
     )
