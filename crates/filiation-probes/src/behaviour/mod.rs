@@ -12,10 +12,7 @@ pub mod style_displacement;
 
 use filiation_core::{Abstention, Party, Reason, Statistic};
 
-use crate::contrast::{Measured, Seats, Table};
-
-/// A control usable on fewer of the units is left out, rather than the units.
-const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
+use crate::contrast::{self, Given, Measured, Seats, Table, fewest};
 
 /// The units that everyone answered, and the controls that take part.
 #[derive(Debug)]
@@ -35,38 +32,24 @@ impl<'a> Common<'a> {
         counted: &str,
         usable: impl Fn(&Party, usize) -> bool,
     ) -> Result<Self, Abstention> {
-        let needed: Vec<&Party> = [seats.suspect, seats.base]
-            .into_iter()
-            .chain(seats.teachers.iter().copied())
-            .collect();
-        let of_needed: Vec<usize> = (0..n)
-            .filter(|&u| needed.iter().all(|p| usable(p, u)))
-            .collect();
-        let share = LEAST_SHARE_OF_CONTROL * of_needed.len() as f64;
-        let count = |p: &Party| of_needed.iter().filter(|&&u| usable(p, u)).count();
-        let controls: Vec<&Party> = seats
-            .controls
-            .iter()
-            .copied()
-            .filter(|c| count(c) as f64 >= share)
-            .collect();
-        let mut units = of_needed;
-        units.retain(|&u| controls.iter().all(|c| usable(c, u)));
-        if units.len() < least {
-            let all = |p: &Party| (0..n).filter(|&u| usable(p, u)).count();
-            let worst = needed.iter().map(|p| (all(p), p)).min_by_key(|(a, _)| *a);
-            let (got, name) = worst.map_or((0, ""), |(a, p)| (a, p.name.as_str()));
+        let given = |p: &&Party| -> Given { (0..n).map(|u| usable(p, u)).collect() };
+        let needed = seats.core();
+        let core: Vec<Given> = needed.iter().map(given).collect();
+        let controls: Vec<Given> = seats.controls.iter().map(given).collect();
+        let common = contrast::Common::of(&core, &controls);
+        if common.units.len() < least {
+            let (name, got) = fewest(needed, &core);
             let detail = format!(
                 "{} of {n} {counted}s have usable answers of all parties (`{name}` gave {got}), at \
                  least {least} are needed",
-                units.len()
+                common.units.len()
             );
             return Err(Abstention::new(Reason::TooFewAnswers, detail));
         }
         Ok(Self {
-            left_out: n - units.len(),
-            units,
-            controls,
+            controls: common.controls.iter().map(|&c| seats.controls[c]).collect(),
+            units: common.units,
+            left_out: common.left_out,
         })
     }
 }

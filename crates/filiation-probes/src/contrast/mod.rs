@@ -1,6 +1,7 @@
 //! A candidate against the best of the others, paired by unit, and what controls take off: what
 //! all probes of the teacher axis share.
 
+mod common;
 mod leads;
 mod model_null;
 #[cfg(test)]
@@ -9,6 +10,7 @@ pub(crate) mod scripted;
 pub(crate) mod simulated;
 mod table;
 
+pub(crate) use common::{Common, Given, fewest, given};
 pub(crate) use leads::{Lead, Leads, of_levels};
 pub(crate) use model_null::log10_p;
 pub(crate) use table::{Measured, Row, Seats, Table};

@@ -42,6 +42,12 @@ impl<'a> Seats<'a> {
         })
     }
 
+    /// Those that no contrast can do without: suspect, base, teachers.
+    pub(crate) fn core(&self) -> Vec<&'a Party> {
+        let both = [self.suspect, self.base].into_iter();
+        both.chain(self.teachers.iter().copied()).collect()
+    }
+
     /// The names of the teachers.
     pub(crate) fn candidates(&self) -> Vec<String> {
         self.teachers.iter().map(|t| t.name.clone()).collect()

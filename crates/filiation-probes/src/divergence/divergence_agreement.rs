@@ -17,7 +17,7 @@ use filiation_core::{
 };
 use filiation_stats::Bootstrap;
 
-use crate::contrast::{Lead, Leads, Seats};
+use crate::contrast::{Common, Given, Lead, Leads, Seats, fewest, given};
 use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 /// Characters that are compared, white space before them left out.
@@ -26,8 +26,6 @@ const CHARACTERS: usize = 4;
 const TOKENS: u32 = 8;
 /// Fewest prompts that all parties answered.
 const LEAST_PROMPTS: usize = 20;
-/// A control that answered fewer of the prompts is left out; those that others miss are.
-const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
 /// Fewest prompts at which two candidates part from each other and from the base.
 const LEAST_DIVERGENT: usize = 10;
 
@@ -158,53 +156,36 @@ impl Said {
             })
             .collect()
         };
-        let (suspect, base) = (all(seats.suspect), all(seats.base));
-        let teachers: Vec<_> = seats.teachers.iter().map(|t| all(t)).collect();
-        let parties: Vec<usize> = (0..probe.plan.len())
-            .filter(|&i| suspect[i].is_some() && base[i].is_some())
-            .filter(|&i| teachers.iter().all(|t| t[i].is_some()))
-            .collect();
-        let least = LEAST_SHARE_OF_CONTROL * parties.len() as f64;
-        let controls: Vec<(&Party, Vec<Option<usize>>)> = seats
-            .controls
-            .iter()
-            .map(|c| (*c, all(c)))
-            .filter(|(_, a)| parties.iter().filter(|i| a[**i].is_some()).count() as f64 >= least)
-            .collect();
-        let common: Vec<usize> = parties
-            .into_iter()
-            .filter(|&i| controls.iter().all(|(_, a)| a[i].is_some()))
-            .collect();
-        if common.len() < LEAST_PROMPTS {
-            let named = [(seats.suspect, &suspect), (seats.base, &base)];
-            let named = named.into_iter();
-            let silent = named
-                .chain(seats.teachers.iter().copied().zip(&teachers))
-                .min_by_key(|(_, a)| a.iter().flatten().count());
-            let (name, got) =
-                silent.map_or(("", 0), |(p, a)| (&p.name, a.iter().flatten().count()));
+        let parties = seats.core();
+        let core: Vec<_> = parties.iter().map(|p| all(p)).collect();
+        let controls: Vec<_> = seats.controls.iter().map(|c| all(c)).collect();
+        let of_core: Vec<Given> = core.iter().map(|a| given(a)).collect();
+        let of_controls: Vec<Given> = controls.iter().map(|a| given(a)).collect();
+        let common = Common::of(&of_core, &of_controls);
+        if common.units.len() < LEAST_PROMPTS {
+            let (name, got) = fewest(parties, &of_core);
             let detail = format!(
                 "{} of {} prompts have {CHARACTERS} characters of all parties (`{name}` gave \
                  {got}), at least {LEAST_PROMPTS} are needed",
-                common.len(),
+                common.units.len(),
                 probe.plan.len()
             );
             return Err(Abstention::new(Reason::TooFewAnswers, detail));
         }
-        let kept = |answers: &[Option<usize>]| -> Vec<usize> {
-            common.iter().filter_map(|&i| answers[i]).collect()
+        let kept = |answers: &Vec<Option<usize>>| -> Vec<usize> {
+            common.units.iter().filter_map(|&i| answers[i]).collect()
         };
-        let controls = controls.iter().map(|(party, answers)| Control {
-            party: party.name.clone(),
-            answers: kept(answers),
-        });
+        let control = |&c: &usize| Control {
+            party: seats.controls[c].name.clone(),
+            answers: kept(&controls[c]),
+        };
         Ok(Self {
-            suspect: kept(&suspect),
-            base: kept(&base),
+            suspect: kept(&core[0]),
+            base: kept(&core[1]),
             candidates: seats.candidates(),
-            teachers: teachers.iter().map(|t| kept(t)).collect(),
-            controls: controls.collect(),
-            left_out: probe.plan.len() - common.len(),
+            teachers: core[2..].iter().map(kept).collect(),
+            controls: common.controls.iter().map(control).collect(),
+            left_out: common.left_out,
         })
     }
 

@@ -16,7 +16,7 @@ use filiation_core::{
 };
 use filiation_stats::Bootstrap;
 
-use crate::contrast::{Measured, Row, Seats, Table};
+use crate::contrast::{Given, Measured, Row, Seats, Table, fewest, given};
 use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 mod layers;
@@ -199,9 +199,8 @@ fn too_few(
     common: usize,
     texts: usize,
 ) -> Abstention {
-    let given = core.iter().zip(states);
-    let given = given.map(|(p, s)| (p.name.as_str(), s.iter().flatten().count()));
-    let (name, got) = given.min_by_key(|(_, got)| *got).unwrap_or(("", 0));
+    let given: Vec<Given> = states.iter().map(|s| given(s)).collect();
+    let (name, got) = fewest(core.iter().copied(), &given);
     if got == 0 {
         let detail = format!(
             "`{name}` gives no hidden states: its weights would have to be at hand, and a contrast \

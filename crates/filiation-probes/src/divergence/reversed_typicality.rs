@@ -15,7 +15,7 @@ use filiation_core::{
 };
 use filiation_stats::Bootstrap;
 
-use crate::contrast::{Measured, Row, Seats, Table};
+use crate::contrast::{Common, Given, Measured, Row, Seats, Table, given};
 use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 /// Prompts that are asked, spread over the suites: each costs [`OWN`] texts a model.
@@ -140,33 +140,26 @@ impl ReversedTypicality {
             self.prompts.iter().map(of).collect()
         };
         let (suspect, base) = (places(seats.suspect), places(seats.base));
-        let usable = |i: &usize| suspect[*i].is_some() && base[*i].is_some();
-        let both: Vec<usize> = (0..self.prompts.len()).filter(usable).collect();
-        let controls = seats.controls.iter().map(|party| (*party, places(party)));
-        // A control that misses many prompts is left out, rather than the prompts.
-        let kept = |control: &[Option<Vec<f64>>]| {
-            let there = both.iter().filter(|i| control[**i].is_some()).count();
-            10 * there >= 9 * both.len()
-        };
-        let controls: Vec<_> = controls.filter(|(_, c)| kept(c)).collect();
-        let common: Vec<usize> = both
-            .into_iter()
-            .filter(|i| controls.iter().all(|(_, c)| c[*i].is_some()))
-            .collect();
-        let of_base = distances(&base, &common);
+        let controls: Vec<_> = seats.controls.iter().map(|c| places(c)).collect();
+        let of_controls: Vec<Given> = controls.iter().map(|c| given(c)).collect();
+        let common = Common::of(&[given(&suspect), given(&base)], &of_controls);
+        let of_base = distances(&base, &common.units);
         let row = |party: &Party, places: &[Option<Vec<f64>>]| Row {
             model: party.name.clone(),
-            values: distances(places, &common)
+            values: distances(places, &common.units)
                 .iter()
                 .zip(&of_base)
                 .map(|(own, base)| base.iter().zip(own).map(|(b, o)| b - o).collect())
                 .collect(),
         };
+        let kept = common.controls.iter();
         let table = Table {
             teachers: seats.candidates(),
             suspect: row(seats.suspect, &suspect),
-            controls: controls.iter().map(|(p, c)| row(p, c)).collect(),
-            left_out: self.prompts.len() - common.len(),
+            controls: kept
+                .map(|&c| row(seats.controls[c], &controls[c]))
+                .collect(),
+            left_out: common.left_out,
         };
         table.require(LEAST_PROMPTS, "prompt")?;
         Ok(table)

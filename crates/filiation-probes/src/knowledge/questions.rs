@@ -4,13 +4,11 @@ use filiation_core::{
     Abstention, Answer, Observations, Party, Reason, Request, RequestId, Role, Want,
 };
 
-use crate::contrast::Seats;
+use crate::contrast::{Common, Given, Seats, fewest, given};
 use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 /// Probabilities of the options may sum to more than 1 by rounding, not by more than this.
 const SLACK: f64 = 1e-3;
-/// A control that answered fewer of the questions is left out; those that others miss are.
-const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
 
 /// What is asked, with the keys.
 #[derive(Debug)]
@@ -100,42 +98,32 @@ impl Sheets {
                 .map(|(r, (_, n))| pick(seen, party, &r.id, *n))
                 .collect()
         };
-        let mut core: Vec<(&Party, Vec<Option<Pick>>)> = vec![
-            (seats.suspect, answers(seats.suspect)),
-            (seats.base, answers(seats.base)),
-        ];
-        core.extend(seats.teachers.iter().map(|t| (*t, answers(t))));
-        let planned = questions.plan.len();
-        let common: Vec<usize> = (0..planned)
-            .filter(|&i| core.iter().all(|(_, a)| a[i].is_some()))
-            .collect();
-        let needed = LEAST_SHARE_OF_CONTROL * common.len() as f64;
-        let given = |a: &[Option<Pick>]| common.iter().filter(|i| a[**i].is_some()).count() as f64;
-        let controls: Vec<(&Party, Vec<Option<Pick>>)> = seats
-            .controls
-            .iter()
-            .map(|c| (*c, answers(c)))
-            .filter(|(_, a)| given(a) >= needed)
-            .collect();
-        let used: Vec<usize> = common
-            .iter()
-            .copied()
-            .filter(|&i| controls.iter().all(|(_, a)| a[i].is_some()))
-            .collect();
+        let parties = seats.core();
+        let core: Vec<_> = parties.iter().map(|p| answers(p)).collect();
+        let controls: Vec<_> = seats.controls.iter().map(|p| answers(p)).collect();
+        let of_core: Vec<Given> = core.iter().map(|a| given(a)).collect();
+        let of_controls: Vec<Given> = controls.iter().map(|a| given(a)).collect();
+        let common = Common::of(&of_core, &of_controls);
+        let used = &common.units;
         if used.len() < least {
-            return Err(too_few(planned, used.len(), least, &core));
+            let fewest = fewest(parties.iter().copied(), &of_core);
+            return Err(too_few(questions.plan.len(), used.len(), least, fewest));
         }
-        let sheet = |(party, answers): &(&Party, Vec<Option<Pick>>)| Sheet {
+        let sheet = |party: &Party, answers: &[Option<Pick>]| Sheet {
             party: party.name.clone(),
             picks: used.iter().filter_map(|&i| answers[i]).collect(),
         };
+        let teachers = seats.teachers.iter().zip(&core[2..]);
+        let kept = common.controls.iter();
         Ok(Self {
-            suspect: sheet(&core[0]),
-            base: sheet(&core[1]),
-            teachers: core[2..].iter().map(sheet).collect(),
-            controls: controls.iter().map(sheet).collect(),
+            suspect: sheet(seats.suspect, &core[0]),
+            base: sheet(seats.base, &core[1]),
+            teachers: teachers.map(|(p, a)| sheet(p, a)).collect(),
+            controls: kept
+                .map(|&c| sheet(seats.controls[c], &controls[c]))
+                .collect(),
             keys: used.iter().map(|&i| questions.keys[i]).collect(),
-            left_out: planned - used.len(),
+            left_out: common.left_out,
         })
     }
 
@@ -145,16 +133,7 @@ impl Sheets {
     }
 }
 
-fn too_few(
-    planned: usize,
-    used: usize,
-    least: usize,
-    core: &[(&Party, Vec<Option<Pick>>)],
-) -> Abstention {
-    let given = core.iter().map(|(p, a)| (p, a.iter().flatten().count()));
-    let (name, got) = given
-        .min_by_key(|(_, got)| *got)
-        .map_or(("", 0), |(p, got)| (p.name.as_str(), got));
+fn too_few(planned: usize, used: usize, least: usize, (name, got): (&str, usize)) -> Abstention {
     let reason = if got == 0 {
         Reason::NotSupported
     } else {

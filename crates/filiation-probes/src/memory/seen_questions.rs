@@ -18,7 +18,7 @@ use filiation_core::{
 };
 use filiation_stats::{Bootstrap, Clusters, moments, sign_flip, smallest_effect};
 
-use crate::contrast::{log10_p, undefined};
+use crate::contrast::{Common, Given, given, log10_p, undefined};
 use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 /// Probability below which a token deviates.
@@ -172,21 +172,10 @@ impl Values {
             probe.pairs.iter().map(of).collect()
         };
         let (own, of_base) = (all(suspect), all(base));
-        let both: Vec<usize> = (0..own.len())
-            .filter(|&i| own[i].is_some() && of_base[i].is_some())
-            .collect();
-        let controls = seen.controls().map(|c| (c.name.clone(), all(c)));
-        // A control that misses many pairs is left out, rather than the pairs.
-        let kept = |c: &Vec<Option<[f64; 2]>>| {
-            let there = both.iter().filter(|i| c[**i].is_some()).count();
-            10 * there >= 9 * both.len()
-        };
-        let controls: Vec<_> = controls.filter(|(_, c)| kept(c)).collect();
-        let both: Vec<usize> = both
-            .iter()
-            .copied()
-            .filter(|&i| controls.iter().all(|(_, c)| c[i].is_some()))
-            .collect();
+        let controls: Vec<_> = seen.controls().map(|c| (c.name.clone(), all(c))).collect();
+        let of_controls: Vec<Given> = controls.iter().map(|(_, c)| given(c)).collect();
+        let common = Common::of(&[given(&own), given(&of_base)], &of_controls);
+        let both = &common.units;
         if both.len() < LEAST_PAIRS {
             let detail = format!(
                 "{} of {} pairs of question and twin have answers of suspect and base, at least \
@@ -207,9 +196,10 @@ impl Values {
         };
         Ok(Self {
             suspect: value(&own),
-            controls: controls
+            controls: common
+                .controls
                 .iter()
-                .map(|(n, c)| (n.clone(), value(c)))
+                .map(|&c| (controls[c].0.clone(), value(&controls[c].1)))
                 .collect(),
             deviations: [mean(0), mean(1)],
         })

@@ -7,7 +7,7 @@ use filiation_core::{
 };
 
 use super::degenerate;
-use crate::contrast::Seats;
+use crate::contrast::{Common, Given, Seats, fewest, given};
 use crate::divergence::choice_priors::distribution;
 
 /// Bytes that are told apart at a position; the others are one more outcome.
@@ -17,8 +17,6 @@ pub(super) const FLOOR: f64 = 1e-3;
 /// Fewest positions of a kind, and of both together.
 const LEAST_OF_KIND: usize = 10;
 const LEAST: usize = 20;
-/// A control that answered fewer of the positions is left out; those that others miss are.
-const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
 /// From here on the spread of the controls is the metric; each of them is held against the others.
 pub(super) const LEAST_TO_WHITEN: usize = 4;
 /// Smaller squares of displacements are rounding.
@@ -55,18 +53,11 @@ impl Displaced {
         };
         let mut core = vec![answers(seats.base), answers(seats.suspect)];
         core.extend(seats.teachers.iter().map(|t| answers(t)));
-        let has = |all: &[Vec<Option<Outcomes>>], i: usize| all.iter().all(|a| a[i].is_some());
-        let common: Vec<usize> = (0..plan.len()).filter(|&i| has(&core, i)).collect();
-        let least = LEAST_SHARE_OF_CONTROL * common.len() as f64;
-        let given = |a: &[Option<Outcomes>]| common.iter().filter(|i| a[**i].is_some()).count();
-        let controls: Vec<(&Party, Vec<Option<Outcomes>>)> = seats
-            .controls
-            .iter()
-            .map(|c| (*c, answers(c)))
-            .filter(|(_, a)| given(a) as f64 >= least)
-            .collect();
-        let (names, theirs): (Vec<&Party>, Vec<_>) = controls.into_iter().unzip();
-        let mut used: Vec<usize> = common.into_iter().filter(|&i| has(&theirs, i)).collect();
+        let controls: Vec<_> = seats.controls.iter().map(|c| answers(c)).collect();
+        let of_core: Vec<Given> = core.iter().map(|a| given(a)).collect();
+        let of_controls: Vec<Given> = controls.iter().map(|a| given(a)).collect();
+        let common = Common::of(&of_core, &of_controls);
+        let mut used = common.units;
         let is_choice = |i: usize| matches!(plan[i].want, Want::Choice { .. });
         for choice in [false, true] {
             let kind = used.iter().filter(|&&i| is_choice(i) == choice).count();
@@ -75,10 +66,12 @@ impl Displaced {
             }
         }
         if used.len() < LEAST {
-            return Err(too_few(plan.len(), used.len(), seats, &core));
+            return Err(too_few(plan.len(), used.len(), seats, &of_core));
         }
         let teachers = seats.teachers.len();
-        let all: Vec<&Vec<Option<Outcomes>>> = core.iter().chain(&theirs).collect();
+        let kept = common.controls.iter();
+        let theirs = kept.clone().map(|&c| &controls[c]);
+        let all: Vec<&Vec<Option<Outcomes>>> = core.iter().chain(theirs).collect();
         let unit = |&i: &usize| {
             let there: Vec<&Outcomes> = all.iter().filter_map(|a| a[i].as_ref()).collect();
             unit(&there, teachers, is_choice(i))
@@ -86,7 +79,7 @@ impl Displaced {
         let mut displaced = Self {
             units: used.iter().map(unit).collect(),
             models: all.len() - 1,
-            controls: names.iter().map(|p| p.name.clone()).collect(),
+            controls: kept.map(|&c| seats.controls[c].name.clone()).collect(),
             left_out: plan.len() - used.len(),
         };
         displaced.scale(teachers)?;
@@ -143,20 +136,9 @@ impl Displaced {
     }
 }
 
-fn too_few(
-    planned: usize,
-    used: usize,
-    seats: &Seats<'_>,
-    core: &[Vec<Option<Outcomes>>],
-) -> Abstention {
+fn too_few(planned: usize, used: usize, seats: &Seats<'_>, core: &[Given]) -> Abstention {
     let parties = [seats.base, seats.suspect].into_iter();
-    let parties = parties.chain(seats.teachers.iter().copied());
-    let given = parties
-        .zip(core)
-        .map(|(p, a)| (p, a.iter().flatten().count()));
-    let (name, got) = given
-        .min_by_key(|(_, got)| *got)
-        .map_or(("", 0), |(p, got)| (p.name.as_str(), got));
+    let (name, got) = fewest(parties.chain(seats.teachers.iter().copied()), core);
     let reason = if got == 0 {
         Reason::NotSupported
     } else {

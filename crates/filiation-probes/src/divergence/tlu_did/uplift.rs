@@ -3,10 +3,7 @@
 use filiation_core::{Abstention, Observations, Party, Reason, RequestId, ScoredText};
 
 use super::{LEAST_BYTES, LEAST_PROMPTS, TluDid, scored};
-use crate::contrast::{Row, Seats, Table};
-
-/// A control that can be compared with the base on fewer of the prompts is left out.
-const LEAST_SHARE_OF_CONTROL: f64 = 0.9;
+use crate::contrast::{Common, Given, Row, Seats, Table};
 
 /// All uplifts over the base, over the prompts that every model scored; or why they cannot be
 /// compared.
@@ -29,32 +26,29 @@ pub(super) fn read(
     };
     let of_suspect = reader.prompts(seats.suspect);
     reader.require_comparable(&of_suspect)?;
-    let usable = |u: &[PromptUplift]| u.iter().filter(|p| p.values.is_some()).count() as f64;
-    let least = LEAST_SHARE_OF_CONTROL * usable(&of_suspect);
-    let controls: Vec<(&Party, Vec<PromptUplift>)> = seats
-        .controls
-        .iter()
-        .map(|party| (*party, reader.prompts(party)))
-        .filter(|(_, uplift)| usable(uplift) >= least)
-        .collect();
-    let common: Vec<usize> = (0..of_suspect.len())
-        .filter(|&i| of_suspect[i].values.is_some())
-        .filter(|&i| controls.iter().all(|(_, u)| u[i].values.is_some()))
-        .collect();
+    let usable =
+        |u: &Vec<PromptUplift>| -> Given { u.iter().map(|p| p.values.is_some()).collect() };
+    let controls: Vec<_> = seats.controls.iter().map(|c| reader.prompts(c)).collect();
+    let of_controls: Vec<Given> = controls.iter().map(usable).collect();
+    let common = Common::of(&[usable(&of_suspect)], &of_controls);
     let row = |party: &Party, uplift: &[PromptUplift]| Row {
         model: party.name.clone(),
         values: common
+            .units
             .iter()
             .filter_map(|&i| uplift[i].values.clone())
             .collect(),
     };
+    let kept = common.controls.iter();
     let table = Table {
         teachers: seats.candidates(),
         suspect: row(seats.suspect, &of_suspect),
-        controls: controls.iter().map(|(p, u)| row(p, u)).collect(),
-        left_out: of_suspect.len() - common.len(),
+        controls: kept
+            .map(|&c| row(seats.controls[c], &controls[c]))
+            .collect(),
+        left_out: common.left_out,
     };
-    Ok((table, common))
+    Ok((table, common.units))
 }
 
 /// What one prompt gave.
