@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use filiation_core::{
-    Abstention, Answer, Completion, Digest, Finish, ModelIdentity, Observations, Party, Probe,
-    Role, Statistic, Want,
+    Abstention, Answer, Completion, Digest, Finish, Observations, Party, Probe, Role, Statistic,
+    Want,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::Suite;
+use crate::contrast::scripted::party;
 
 /// What a party says to the item of that id.
 type Voice = Box<dyn Fn(&str, &mut ChaCha8Rng) -> String>;
@@ -36,17 +37,7 @@ impl Stage {
         role: Role,
         voice: impl Fn(&str, &mut ChaCha8Rng) -> String + 'static,
     ) -> Self {
-        self.parties.push(Party {
-            name: name.into(),
-            role,
-            identity: ModelIdentity {
-                source: name.into(),
-                digest: Digest::of(name.as_bytes()),
-                architecture: "Scripted".into(),
-                parameters: 0,
-                tokenizer: None,
-            },
-        });
+        self.parties.push(party(name, role));
         self.voices.push(Box::new(voice));
         self
     }

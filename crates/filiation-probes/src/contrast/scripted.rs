@@ -8,6 +8,21 @@ use rand_chacha::ChaCha8Rng;
 
 use super::simulated::Answers;
 
+/// A party of this name; nothing else of it matters to a probe.
+pub(crate) fn party(name: &str, role: Role) -> Party {
+    Party {
+        name: name.into(),
+        role,
+        identity: ModelIdentity {
+            source: name.into(),
+            digest: Digest::of(name.as_bytes()),
+            architecture: "Written".into(),
+            parameters: 0,
+            tokenizer: None,
+        },
+    }
+}
+
 /// The parties of a case and what they answered to the plan of a probe.
 pub(crate) struct Script<'a> {
     probe: &'a dyn Probe,
@@ -38,17 +53,7 @@ impl<'a> Script<'a> {
                 self.answers.insert(key, Ok(answer));
             }
         }
-        self.parties.push(Party {
-            name: name.into(),
-            role,
-            identity: ModelIdentity {
-                source: name.into(),
-                digest: Digest::of(name.as_bytes()),
-                architecture: "Script".into(),
-                parameters: 0,
-                tokenizer: None,
-            },
-        });
+        self.parties.push(party(name, role));
         self
     }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use filiation_core::{
-    Answer, ChoiceAnswer, Completion, Digest, Finish, ModelError, ModelIdentity, Observations,
-    Party, Probe, RequestId, Role, ScoredText, ScoredToken, Want,
+    Answer, ChoiceAnswer, Completion, Finish, ModelError, Observations, Party, Probe, RequestId,
+    Role, ScoredText, ScoredToken, Want,
 };
 use filiation_stats::normal_quantile;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::scripted::party;
 use crate::Suite;
 
 const LETTERS: usize = 16;
@@ -116,17 +117,7 @@ impl World {
     }
 
     pub(crate) fn with(mut self, name: &str, role: Role, chain: &Chain) -> Self {
-        self.parties.push(Party {
-            name: name.into(),
-            role,
-            identity: ModelIdentity {
-                source: name.into(),
-                digest: Digest::of(name.as_bytes()),
-                architecture: "Chain".into(),
-                parameters: 0,
-                tokenizer: None,
-            },
-        });
+        self.parties.push(party(name, role));
         self.chains.push(chain.clone());
         self
     }

@@ -1,14 +1,14 @@
 use std::collections::BTreeMap;
 
 use filiation_core::{
-    Answer, Basis, Completion, Digest, ModelError, ModelIdentity, Party, Reason, ScoredText,
-    ScoredToken, canonical,
+    Answer, Basis, Completion, ModelError, Party, Reason, ScoredText, ScoredToken, canonical,
 };
 use filiation_stats::normal_quantile;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::contrast::scripted::party;
 
 type Answers = BTreeMap<(String, RequestId), Result<Answer, ModelError>>;
 
@@ -67,17 +67,6 @@ impl World {
     }
 
     fn parties(&self) -> Vec<Party> {
-        let party = |name: &str, role| Party {
-            name: name.into(),
-            role,
-            identity: ModelIdentity {
-                source: name.into(),
-                digest: Digest::of(name.as_bytes()),
-                architecture: "Drawn".into(),
-                parameters: 0,
-                tokenizer: None,
-            },
-        };
         let mut all = vec![party("s", Role::Suspect)];
         if self.base {
             all.push(party("b", Role::Base));

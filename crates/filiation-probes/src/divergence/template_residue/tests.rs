@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
 
-use filiation_core::{
-    Completion, Digest, Finish, ModelError, ModelIdentity, ScoredText, ScoredToken, canonical,
-};
+use filiation_core::{Completion, Finish, ModelError, ScoredText, ScoredToken, canonical};
 use filiation_stats::normal_quantile;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::contrast::scripted::party;
 use crate::contrast::simulated;
 
 type Answers = BTreeMap<(String, RequestId), Result<Answer, ModelError>>;
@@ -57,17 +56,7 @@ impl World {
     }
 
     fn put(&mut self, name: &str, role: Role, taste: Vec<f64>) {
-        self.parties.push(Party {
-            name: name.into(),
-            role,
-            identity: ModelIdentity {
-                source: name.into(),
-                digest: Digest::of(name.as_bytes()),
-                architecture: "Taste".into(),
-                parameters: 0,
-                tokenizer: None,
-            },
-        });
+        self.parties.push(party(name, role));
         self.taste.push(taste);
     }
 

@@ -1,9 +1,10 @@
-use filiation_core::{Digest, ModelError, ModelIdentity, ScoredText, ScoredToken, canonical};
+use filiation_core::{ModelError, ScoredText, ScoredToken, canonical};
 use filiation_stats::normal_quantile;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::contrast::scripted::party;
 
 type Answers = BTreeMap<(String, RequestId), Result<Answer, ModelError>>;
 
@@ -59,17 +60,7 @@ impl World {
     }
 
     fn put(&mut self, name: &str, role: Role) {
-        self.parties.push(Party {
-            name: name.into(),
-            role,
-            identity: ModelIdentity {
-                source: name.into(),
-                digest: Digest::of(name.as_bytes()),
-                architecture: "Sure".into(),
-                parameters: 0,
-                tokenizer: None,
-            },
-        });
+        self.parties.push(party(name, role));
     }
 
     fn answers(&self, probe: &SeenQuestions) -> Answers {
