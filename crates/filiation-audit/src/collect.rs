@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use filiation_core::{Answer, Model, ModelError, Party, Request, Role, Want};
 
 use crate::pack::is_pack;
@@ -20,6 +22,16 @@ type Outcome = Result<Answer, ModelError>;
 
 // What is asked of a party, once what came before is in.
 pub(crate) type Stage<'a> = &'a dyn Fn(&Transcripts) -> Vec<Request>;
+
+/// The places of parties at the table, each with the path of its model.
+pub(crate) fn seats<'a>(parties: &'a [Party], paths: &'a [PathBuf]) -> Vec<Seat<'a>> {
+    let seat = |(party, path): (&'a Party, &'a PathBuf)| Seat {
+        name: &party.name,
+        role: party.role,
+        path,
+    };
+    parties.iter().zip(paths).map(seat).collect()
+}
 
 /// What collecting works on.
 pub(crate) struct Collector<'a> {

@@ -27,6 +27,7 @@ mod case;
 mod collect;
 mod disk;
 mod error;
+mod folder;
 mod hint;
 mod manifest;
 mod offline;

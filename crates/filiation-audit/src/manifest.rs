@@ -4,7 +4,7 @@ use std::path::Path;
 use filiation_core::{Digest, canonical};
 use serde::Serialize;
 
-use crate::run::LOCK;
+use crate::folder::LOCK;
 use crate::{AuditError, disk};
 
 #[derive(Serialize)]

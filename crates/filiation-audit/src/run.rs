@@ -1,4 +1,4 @@
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, ModelIdentity, Party, Probe, Role, canonical};
@@ -6,7 +6,8 @@ use filiation_report::{CaseFacts, RecordingFacts, SuiteFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::case::Entry;
-use crate::collect::{Collector, party_error};
+use crate::collect::{Collector, party_error, seats};
+use crate::folder::{self, lock};
 use crate::pack::{Pack, WithPacks, is_pack, require_recorded};
 use crate::plan::{Plan, Transcripts};
 use crate::store::Store;
@@ -71,7 +72,7 @@ impl Run {
             probes: names(&case.asking(), &suites, &served)?,
             ..case
         };
-        check_folder(root, &case)?;
+        folder::check(root, &case)?;
         let found = found(&case, folder, provider)?;
         let chat = !case.raw && found.iter().all(|f| f.file.chat);
         let probes = probes(&case.asking(), case.stopping(), &suites, &served, chat)?;
@@ -174,16 +175,7 @@ impl Run {
             .entries()
             .map(|(_, entry)| folder.join(&entry.path))
             .collect();
-        let seats: Vec<Seat<'_>> = self
-            .parties
-            .iter()
-            .zip(&paths)
-            .map(|(party, path)| Seat {
-                name: &party.name,
-                role: party.role,
-                path,
-            })
-            .collect();
+        let seats = seats(&self.parties, &paths);
         let mut transcripts = Transcripts::new();
         for party in &self.parties {
             let log = Transcript::resume(self.transcript_path(party))?;
@@ -402,54 +394,4 @@ fn source(path: &Path) -> String {
         path
     };
     told.to_string_lossy().replace('\\', "/")
-}
-
-// Told before the models are read, which may take long.
-fn check_folder(root: &Path, case: &Case) -> Result<(), AuditError> {
-    if let Some(before) = disk::read_if_there(&root.join("case.toml"))? {
-        return if before == case.to_toml().as_bytes() {
-            Ok(())
-        } else {
-            Err(AuditError::OtherCase {
-                path: root.to_owned(),
-                what: "case",
-            })
-        };
-    }
-    let entries = match fs::read_dir(root) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => {
-            return Err(AuditError::Read {
-                path: root.to_owned(),
-                source,
-            });
-        }
-    };
-    let foreign = entries.flatten().any(|entry| {
-        let name = entry.file_name();
-        name != LOCK && !name.to_string_lossy().ends_with(".tmp")
-    });
-    if foreign {
-        return Err(AuditError::NotARun {
-            path: root.to_owned(),
-        });
-    }
-    Ok(())
-}
-
-pub(crate) const LOCK: &str = ".lock";
-
-pub(crate) fn lock(root: &Path) -> Result<File, AuditError> {
-    let path = root.join(LOCK);
-    let file = File::create(&path).map_err(|source| disk::write_error(&path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(AuditError::Locked {
-            path: root.to_owned(),
-        }),
-        // A file system without locks: the user sees to it alone.
-        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(source)) => Err(disk::write_error(&path, source)),
-    }
 }

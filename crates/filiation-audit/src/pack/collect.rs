@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pack, PackHead, is_pack, place};
 use crate::case::{Entry, check_name};
-use crate::collect::{Collector, party_error};
+use crate::collect::{Collector, party_error, seats};
+use crate::folder::lock;
 use crate::plan::{Plan, Transcripts};
-use crate::run::{check_pin, lock, parse, party_of};
+use crate::run::{check_pin, parse, party_of};
 use crate::suites::{self, SuiteFile};
 use crate::transcript::Transcript;
 use crate::{Asking, AuditError, Case, Progress, Provider, Seat, disk};
@@ -169,16 +170,7 @@ impl Collection {
         provider: &dyn Provider,
         progress: &dyn Progress,
     ) -> Result<(), AuditError> {
-        let seats: Vec<Seat<'_>> = self
-            .parties
-            .iter()
-            .zip(&self.paths)
-            .map(|(party, path)| Seat {
-                name: &party.name,
-                role: party.role,
-                path,
-            })
-            .collect();
+        let seats = seats(&self.parties, &self.paths);
         let mut transcripts = Transcripts::new();
         for party in &self.parties {
             let log = Transcript::resume(self.log(party))?;
