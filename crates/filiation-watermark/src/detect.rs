@@ -118,7 +118,6 @@ fn tail(
 
 // Of a count that need not be whole after division: the next one below, so that p is not too small.
 fn binomial(count: f64, n: f64, p: f64) -> Result<f64, WatermarkError> {
-    let k = (count - 1e-9).ceil().min(n).max(0.0);
-    let k = if k < count { k } else { count.floor() };
+    let k = (count + 1e-9).floor().min(n);
     Ok(tails::binomial_at_least(k as u64, n as u64, p)?)
 }

@@ -134,8 +134,7 @@ impl Test {
 
     fn smallest(&self, law: Law, n: f64) -> f64 {
         let (mean, sd) = (law.mean(), (law.variance() / n).sqrt());
-        let z = |log10_p: f64| crate::evidence::normal_at(log10_p);
-        mean + sd * (z(self.log10_size) + z((1.0 - POWER).log10()))
+        mean + sd * (normal_at(self.log10_size) + normal_at((1.0 - POWER).log10()))
     }
 }
 

@@ -25,13 +25,7 @@ impl Aar {
 
 impl Scheme for Aar {
     fn reading(&self) -> Reading {
-        Reading {
-            width: self.width,
-            first: self.width,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::Window,
-        }
+        Reading::after(self.width, Dedup::Window)
     }
 
     fn vocabulary(&self) -> Option<u32> {

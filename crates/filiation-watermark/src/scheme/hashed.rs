@@ -35,13 +35,7 @@ impl Adfp {
 
 impl Scheme for Adfp {
     fn reading(&self) -> Reading {
-        Reading {
-            width: 2,
-            first: 2,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::Window,
-        }
+        Reading::after(2, Dedup::Window)
     }
 
     fn vocabulary(&self) -> Option<u32> {
@@ -122,15 +116,15 @@ impl TextSeal {
 impl Scheme for TextSeal {
     fn reading(&self) -> Reading {
         Reading {
-            width: self.width,
             first: self.width + 1,
-            pad: None,
-            short_after_prompt: false,
-            dedup: if self.gamma.is_some() {
-                Dedup::WindowToken
-            } else {
-                Dedup::Window
-            },
+            ..Reading::after(
+                self.width,
+                if self.gamma.is_some() {
+                    Dedup::WindowToken
+                } else {
+                    Dedup::Window
+                },
+            )
         }
     }
 

@@ -168,13 +168,7 @@ impl Kgw {
 impl Scheme for Kgw {
     fn reading(&self) -> Reading {
         let width = self.width - usize::from(self.self_salt);
-        Reading {
-            width,
-            first: width,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::WindowToken,
-        }
+        Reading::after(width, Dedup::WindowToken)
     }
 
     fn vocabulary(&self) -> Option<u32> {
@@ -182,9 +176,7 @@ impl Scheme for Kgw {
     }
 
     fn law(&self) -> Law {
-        Law::Green {
-            share: f64::from(self.green) / f64::from(self.vocabulary),
-        }
+        Law::of_list(self.green, self.vocabulary)
     }
 
     fn shared(&self, window: &[u32], token: u32) -> Option<u64> {

@@ -49,13 +49,7 @@ fn product_modulo(window: &[u32], modulus: u32) -> u64 {
 
 impl Scheme for MarkLlmKgw {
     fn reading(&self) -> Reading {
-        Reading {
-            width: self.width,
-            first: self.width,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::WindowToken,
-        }
+        Reading::after(self.width, Dedup::WindowToken)
     }
 
     fn vocabulary(&self) -> Option<u32> {
@@ -63,9 +57,7 @@ impl Scheme for MarkLlmKgw {
     }
 
     fn law(&self) -> Law {
-        Law::Green {
-            share: f64::from(self.green) / f64::from(self.vocabulary),
-        }
+        Law::of_list(self.green, self.vocabulary)
     }
 
     fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
@@ -109,13 +101,7 @@ impl MarkLlmExp {
 
 impl Scheme for MarkLlmExp {
     fn reading(&self) -> Reading {
-        Reading {
-            width: self.width,
-            first: self.width,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::Window,
-        }
+        Reading::after(self.width, Dedup::Window)
     }
 
     fn vocabulary(&self) -> Option<u32> {
@@ -190,11 +176,8 @@ impl MarkLlmDip {
 impl Scheme for MarkLlmDip {
     fn reading(&self) -> Reading {
         Reading {
-            width: self.width,
             first: 1,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::Window,
+            ..Reading::after(self.width, Dedup::Window)
         }
     }
 

@@ -49,6 +49,13 @@ pub enum Law {
 }
 
 impl Law {
+    /// Of a list of `green` out of `vocabulary` tokens.
+    fn of_list(green: u32, vocabulary: u32) -> Self {
+        Self::Green {
+            share: f64::from(green) / f64::from(vocabulary),
+        }
+    }
+
     /// Mean of a score.
     pub fn mean(&self) -> f64 {
         match *self {
@@ -95,6 +102,20 @@ pub struct Reading {
     pub short_after_prompt: bool,
     /// The rule under which the null holds.
     pub dedup: Dedup,
+}
+
+impl Reading {
+    /// Windows of `width` tokens within a text, prompt included; the first token after one is the
+    /// first that is scored.
+    const fn after(width: usize, dedup: Dedup) -> Self {
+        Self {
+            width,
+            first: width,
+            pad: None,
+            short_after_prompt: false,
+            dedup,
+        }
+    }
 }
 
 /// A scheme under one key.

@@ -67,11 +67,9 @@ impl VLlm {
 impl Scheme for VLlm {
     fn reading(&self) -> Reading {
         Reading {
-            width: self.width,
             first: 0,
             pad: Some(NOTHING),
-            short_after_prompt: false,
-            dedup: Dedup::Window,
+            ..Reading::after(self.width, Dedup::Window)
         }
     }
 
@@ -206,10 +204,7 @@ impl Scheme for SgLangDual {
 
 const fn sglang_reading(width: usize) -> Reading {
     Reading {
-        width,
-        first: width,
-        pad: None,
         short_after_prompt: true,
-        dedup: Dedup::Window,
+        ..Reading::after(width, Dedup::Window)
     }
 }

@@ -89,13 +89,7 @@ fn table() -> &'static [bool] {
 
 impl Scheme for SynthId {
     fn reading(&self) -> Reading {
-        Reading {
-            width: self.ngram - 1,
-            first: self.ngram - 1,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::Window,
-        }
+        Reading::after(self.ngram - 1, Dedup::Window)
     }
 
     fn vocabulary(&self) -> Option<u32> {

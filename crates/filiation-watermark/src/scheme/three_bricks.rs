@@ -58,16 +58,16 @@ impl ThreeBricks {
 impl Scheme for ThreeBricks {
     fn reading(&self) -> Reading {
         Reading {
-            width: self.width,
             // One later than could be: what the implementation scores.
             first: self.width + 1,
-            pad: None,
-            short_after_prompt: false,
-            dedup: if self.green.is_some() {
-                Dedup::WindowToken
-            } else {
-                Dedup::Window
-            },
+            ..Reading::after(
+                self.width,
+                if self.green.is_some() {
+                    Dedup::WindowToken
+                } else {
+                    Dedup::Window
+                },
+            )
         }
     }
 
@@ -77,9 +77,7 @@ impl Scheme for ThreeBricks {
 
     fn law(&self) -> Law {
         match self.green {
-            Some(green) => Law::Green {
-                share: f64::from(green) / f64::from(self.vocabulary),
-            },
+            Some(green) => Law::of_list(green, self.vocabulary),
             None => Law::Exponential,
         }
     }

@@ -48,13 +48,7 @@ impl Unigram {
 
 impl Scheme for Unigram {
     fn reading(&self) -> Reading {
-        Reading {
-            width: 0,
-            first: 0,
-            pad: None,
-            short_after_prompt: false,
-            dedup: Dedup::Token,
-        }
+        Reading::after(0, Dedup::Token)
     }
 
     fn vocabulary(&self) -> Option<u32> {
