@@ -13,6 +13,8 @@ pub enum Axis {
     WeightLineage,
     /// Axis T: whose outputs did the suspect learn from?
     TeacherIdentity,
+    /// Neither: what the suspect does or knows. It names no teacher and speaks for none.
+    Description,
 }
 
 /// What makes the null. The two kinds are never mixed.

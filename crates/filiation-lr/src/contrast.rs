@@ -26,6 +26,7 @@ impl Contrast {
             .map(|&alternative| {
                 let (present, because) = match (statistic.axis, statistic.basis) {
                     (Axis::WeightLineage, _) => (false, weights_are_blind()),
+                    (Axis::Description, _) => (false, names_no_teacher()),
                     (Axis::TeacherIdentity, Basis::Design) => (true, by_design()),
                     (Axis::TeacherIdentity, Basis::Population) => {
                         of_teacher(alternative, setting, &used)
@@ -43,6 +44,10 @@ impl Contrast {
 
 fn weights_are_blind() -> String {
     "weights say what the suspect was initialised from, not whose outputs it learned from".into()
+}
+
+fn names_no_teacher() -> String {
+    "it describes the suspect, and names no teacher".into()
 }
 
 fn by_design() -> String {

@@ -117,6 +117,9 @@ fn limit(statistic: &Statistic, population: &Population) -> String {
                 whose outputs were used and enters no likelihood ratio for a teacher"
             .into();
     }
+    if statistic.axis == Axis::Description {
+        return "this describes the suspect; it enters no likelihood ratio for a teacher".into();
+    }
     let first = crate::LADDER[1].needs;
     format!(
         "no likelihood ratio can be stated: the population holds {} distilled and {} other \

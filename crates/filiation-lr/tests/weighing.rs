@@ -168,8 +168,11 @@ fn probes_are_set_side_by_side() {
             weighed("one", Axis::TeacherIdentity, &[("a", 0.3), ("d", -0.3)]),
             weighed("two", Axis::TeacherIdentity, &[("a", 0.05), ("d", -0.05)]),
             weighed("weights", Axis::WeightLineage, &[("b", 0.9)]),
+            // Ahead by far, and no witness for anyone.
+            weighed("told", Axis::Description, &[("d", 0.9), ("a", 0.0)]),
         ],
     );
+    assert!(opinion.evidence[3].contrasts.iter().all(|c| !c.present));
     let a = &opinion.agreement[0];
     assert_eq!((a.first, a.clearly_first, a.ranks.len()), (2, 1, 2));
     assert_eq!(opinion.agreement[1].first, 0);

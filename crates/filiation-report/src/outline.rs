@@ -114,6 +114,7 @@ fn scores(evidence: &Evidence) -> Vec<Block> {
     let about = match evidence.axis {
         Axis::WeightLineage => "which weights the suspect began from",
         Axis::TeacherIdentity => "whose outputs the suspect learned from",
+        Axis::Description => "what the suspect does, whoever taught it",
     };
     let row = |r: &Ranked| {
         vec![

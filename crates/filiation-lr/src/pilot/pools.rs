@@ -79,6 +79,7 @@ impl<'a> Taught<'a> {
         match self.scored.axis {
             Axis::TeacherIdentity => self.scored.candidate(self.teacher),
             Axis::WeightLineage => self.scored.candidates.first(),
+            Axis::Description => None,
         }
     }
 

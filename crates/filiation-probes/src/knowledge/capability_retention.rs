@@ -123,7 +123,7 @@ impl Probe for CapabilityRetention {
         details.insert("questions-left-out".into(), sheets.left_out as f64);
         Ok(Statistic {
             method: self.id.clone(),
-            axis: Axis::TeacherIdentity,
+            axis: Axis::Description,
             basis: Basis::Population,
             unit: "share of the teacher's gain over the base".into(),
             finding: Some(finding(&details, &sheets)),

@@ -230,7 +230,7 @@ impl Values {
         let n = values.len();
         Ok(Statistic {
             method: probe.id.clone(),
-            axis: Axis::TeacherIdentity,
+            axis: Axis::Description,
             basis: Basis::Population,
             unit: "probability a token".into(),
             candidates: vec![CandidateScore {

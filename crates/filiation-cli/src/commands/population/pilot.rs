@@ -128,7 +128,7 @@ fn effects(judged: &Judged) -> Vec<Vec<String>> {
 }
 
 fn carries(row: &Row) -> String {
-    if row.axis == Some(Axis::WeightLineage) {
+    if row.axis.is_some_and(|axis| axis != Axis::TeacherIdentity) {
         return "other axis".into();
     }
     let against = row.carries_against.join(", ");
