@@ -1,52 +1,75 @@
 use std::arch::x86_64::*;
+use std::ops::Range;
 
+use super::shares;
 use super::tile::Tile;
 
-/// With three vectors of columns, 12 accumulators of the 16 registers.
-pub(super) const ROWS: usize = 4;
+/// With two vectors of columns, 12 accumulators of the 16 registers: two more hold the columns and one
+/// a factor. Four rows of three vectors would need every register, and the compiler spills some.
+pub(super) const ROWS: usize = 6;
 const LANES: usize = 8;
-const VECTORS: usize = 3;
+/// Bytes that one prefetch brings, and steps between prefetches.
+const LINE: usize = 64;
+const STRIDE: usize = 12;
+const VECTORS: usize = 2;
 
-type Kernel = unsafe fn(&Tile<'_>, &mut [&mut [f32]], usize, usize, usize);
+type Kernel = unsafe fn(&Tile<'_>, &mut [&mut [f32]], usize, Range<usize>, &[u8]);
 
 macro_rules! kernels {
-    ($vectors:literal) => {
+    ($vectors:literal, $whole:literal) => {
         [
-            block::<1, $vectors>,
-            block::<2, $vectors>,
-            block::<3, $vectors>,
-            block::<4, $vectors>,
+            block::<1, $vectors, $whole>,
+            block::<2, $vectors, $whole>,
+            block::<3, $vectors, $whole>,
+            block::<4, $vectors, $whole>,
+            block::<5, $vectors, $whole>,
+            block::<6, $vectors, $whole>,
         ]
     };
 }
 
-/// By vectors of columns, then by rows.
-static KERNELS: [[Kernel; ROWS]; VECTORS] = [kernels!(1), kernels!(2), kernels!(3)];
+/// By vectors of columns, then by rows, where the last vector is partial.
+static PARTIAL: [[Kernel; ROWS]; VECTORS] = [kernels!(1, false), kernels!(2, false)];
+
+/// The same where it is whole. A mask would take the register that the sixth row needs.
+static WHOLE: [[Kernel; ROWS]; VECTORS] = [kernels!(1, true), kernels!(2, true)];
 
 /// The caller has seen that the tile fits and that the processor has AVX2 and FMA.
 pub(super) fn run(tile: &Tile<'_>, out: &mut [&mut [f32]], at: usize) {
-    for column in (0..tile.columns).step_by(VECTORS * LANES) {
+    let parts = tile.columns.div_ceil(VECTORS * LANES);
+    let columns = (0..tile.columns).step_by(VECTORS * LANES);
+    for (column, ahead) in columns.zip(shares(tile.ahead.len(), parts)) {
+        let ahead = &tile.ahead[ahead];
         let count = (VECTORS * LANES).min(tile.columns - column);
-        let kernel = KERNELS[count.div_ceil(LANES) - 1][out.len() - 1];
+        let kernels = if count.is_multiple_of(LANES) {
+            &WHOLE
+        } else {
+            &PARTIAL
+        };
+        let kernel = kernels[count.div_ceil(LANES) - 1][out.len() - 1];
         #[expect(
             unsafe_code,
             reason = "`Isa::Avx2` is chosen only where there are AVX2 and FMA"
         )]
         unsafe {
-            kernel(tile, out, at, column, count);
+            kernel(tile, out, at, column..column + count, ahead);
         }
     }
 }
 
-/// R rows, V vectors of `count` columns from `column` on, of which the last may be partial.
+/// R rows, V vectors of `count` columns from `column` on, of which the last is partial if not WHOLE.
 #[target_feature(enable = "avx2,fma")]
-fn block<const R: usize, const V: usize>(
+fn block<const R: usize, const V: usize, const WHOLE: bool>(
     tile: &Tile<'_>,
     out: &mut [&mut [f32]],
     at: usize,
-    column: usize,
-    count: usize,
+    columns: Range<usize>,
+    ahead: &[u8],
 ) {
+    let (column, count) = (columns.start, columns.len());
+    let lines = ahead.len().div_ceil(LINE);
+    let lines_each = lines.div_ceil(tile.depth.div_ceil(STRIDE));
+    let mut ahead = ahead.as_ptr();
     let partial = (count - (V - 1) * LANES) as i32;
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(partial), lanes);
@@ -59,13 +82,14 @@ fn block<const R: usize, const V: usize>(
     #[expect(
         unsafe_code,
         reason = "`Tile::run` bounds what is read of a and b, the slicing above what is touched of \
-                  each of the R rows of c, and the mask leaves out what lies beyond the columns"
+                  each of the R rows of c, and the mask leaves out what lies beyond the columns; a \
+                  prefetch reads nothing"
     )]
     unsafe {
         if tile.resume {
             for (sums, c) in sums.iter_mut().zip(c) {
                 for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = if v + 1 < V {
+                    *sum = if WHOLE || v + 1 < V {
                         _mm256_loadu_ps(c.add(v * LANES))
                     } else {
                         _mm256_maskload_ps(c.add(v * LANES), mask)
@@ -74,27 +98,36 @@ fn block<const R: usize, const V: usize>(
             }
         }
         let (mut a, mut b) = (tile.a.as_ptr(), b.as_ptr());
-        for _ in 0..tile.depth {
-            let mut columns = [_mm256_setzero_ps(); V];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = if v + 1 < V {
-                    _mm256_loadu_ps(b.add(v * LANES))
-                } else {
-                    _mm256_maskload_ps(b.add(v * LANES), mask)
-                };
+        let mut left = tile.depth;
+        while left > 0 {
+            for _ in 0..lines_each {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(LINE);
             }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let x = _mm256_set1_ps(*a.add(i * tile.a_stride));
-                for (sum, column) in sums.iter_mut().zip(columns) {
-                    *sum = _mm256_fmadd_ps(x, column, *sum);
+            let now = left.min(STRIDE);
+            for _ in 0..now {
+                let mut columns = [_mm256_setzero_ps(); V];
+                for (v, column) in columns.iter_mut().enumerate() {
+                    *column = if WHOLE || v + 1 < V {
+                        _mm256_loadu_ps(b.add(v * LANES))
+                    } else {
+                        _mm256_maskload_ps(b.add(v * LANES), mask)
+                    };
                 }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let x = _mm256_set1_ps(*a.add(i * tile.a_stride));
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = _mm256_fmadd_ps(x, column, *sum);
+                    }
+                }
+                a = a.wrapping_add(1);
+                b = b.wrapping_add(tile.b_stride);
             }
-            a = a.wrapping_add(1);
-            b = b.wrapping_add(tile.b_stride);
+            left -= now;
         }
         for (sums, c) in sums.iter().zip(c) {
             for (v, sum) in sums.iter().enumerate() {
-                if v + 1 < V {
+                if WHOLE || v + 1 < V {
                     _mm256_storeu_ps(c.add(v * LANES), *sum);
                 } else {
                     _mm256_maskstore_ps(c.add(v * LANES), mask, *sum);

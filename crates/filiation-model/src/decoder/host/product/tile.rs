@@ -28,7 +28,7 @@ pub(super) struct Tile<'a> {
     /// What is read next, to be brought near meanwhile.
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(dead_code, reason = "only the kernel for AVX-512 brings it near")
+        expect(dead_code, reason = "only the kernels for x86 bring it near")
     )]
     pub(super) ahead: &'a [u8],
 }
