@@ -46,7 +46,8 @@ fn main() -> Result<()> {
         return say(&child::work(kind, &jobs::json_file(Path::new(job))?)?.to_string());
     }
     match std::env::var_os("FILIATION_REAL") {
-        Some(models) if !args.iter().any(|a| a == "--test") => compare(Path::new(&models), &args),
+        // Cargo runs a bench in the folder of its crate; a relative path is meant from the root.
+        Some(models) if !args.iter().any(|a| a == "--test") => compare(&root().join(models), &args),
         _ => small::run(),
     }
 }
