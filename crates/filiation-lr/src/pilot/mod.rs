@@ -7,7 +7,7 @@ mod pools;
 use std::collections::BTreeMap;
 
 use filiation_core::{Axis, Basis, Interval, Reason};
-use filiation_stats::{Bootstrap, Estimate, StatsError, auc, hedges_g};
+use filiation_stats::{Bootstrap, Clusters, Estimate, StatsError, auc, hedges_g};
 use serde::Serialize;
 
 use crate::record::{Cost, Outcome, Record};
@@ -133,18 +133,8 @@ fn row(probe: &str, records: &[&Record]) -> Row {
     let largest =
         |pool: &[&crate::Scored]| -> Vec<f64> { pool.iter().filter_map(|s| s.largest()).collect() };
     let (ha, hb) = (largest(&pools.fine_tunes), largest(&pools.independents));
-    let with_sibling = pools
-        .distilled
-        .iter()
-        .filter(|t| t.siblings().next().is_some());
     let against_hc = match first_scored.map(|s| s.axis) {
-        Some(Axis::TeacherIdentity) => {
-            let siblings = pools.distilled.iter().flat_map(Taught::siblings);
-            effect(
-                &values(with_sibling),
-                &siblings.map(|c| c.score).collect::<Vec<_>>(),
-            )
-        }
+        Some(Axis::TeacherIdentity) => against_siblings(&pools.distilled),
         _ => None,
     };
     let by_share = by_share(&pools, &ha);
@@ -199,6 +189,38 @@ fn effect(distilled: &[f64], others: &[f64]) -> Option<Effect> {
         auc,
         distilled: distilled.len() as u32,
         others: others.len() as u32,
+    })
+}
+
+/// The teacher's score against its siblings', over students of teachers that have one. Both scores
+/// are of one suspect and often mirror each other, so suspects are drawn whole.
+fn against_siblings(distilled: &[Taught<'_>]) -> Option<Effect> {
+    let pairs: Vec<(f64, Vec<f64>)> = distilled
+        .iter()
+        .filter_map(|t| Some((t.source()?.score, t.siblings().map(|c| c.score).collect())))
+        .filter(|(_, siblings): &(f64, Vec<f64>)| !siblings.is_empty())
+        .collect();
+    let sides = |units: &[usize]| -> (Vec<f64>, Vec<f64>) {
+        let siblings = units.iter().flat_map(|&u| pairs[u].1.iter().copied());
+        (
+            units.iter().map(|&u| pairs[u].0).collect(),
+            siblings.collect(),
+        )
+    };
+    let g = |units: &[usize]| {
+        let (teachers, siblings) = sides(units);
+        hedges_g(&teachers, &siblings).unwrap_or(f64::NAN)
+    };
+    let estimate = BOOTSTRAP.percentile(&Clusters::singletons(pairs.len()), g);
+    let all: Vec<usize> = (0..pairs.len()).collect();
+    let (teachers, siblings) = sides(&all);
+    let (estimate, auc) = both(estimate, auc(&teachers, &siblings))?;
+    Some(Effect {
+        g: estimate.value,
+        interval: estimate.interval,
+        auc,
+        distilled: teachers.len() as u32,
+        others: siblings.len() as u32,
     })
 }
 

@@ -150,6 +150,34 @@ fn a_probe_that_sees_nothing_carries_nothing() {
 }
 
 #[test]
+fn scores_that_mirror_each_other_are_no_two_samples() {
+    let mut records = population("mirror", 0.0);
+    for record in &mut records {
+        if let Outcome::Scored(scored) = &mut record.outcome {
+            scored.candidates[1].score = -scored.candidates[0].score;
+        }
+    }
+    let hc = pilot(&records).rows[0].against_hc.expect("siblings");
+    let of = |k: usize| -> Vec<f64> {
+        let students = records
+            .iter()
+            .filter_map(|r| match (&r.history, &r.outcome) {
+                (History::Distilled { teacher, .. }, Outcome::Scored(s)) if teacher != "t3" => {
+                    let own = TEACHERS.iter().position(|t| t == teacher)?;
+                    Some(s.candidates[if k == 0 { own } else { 1 - own }].score)
+                }
+                _ => None,
+            });
+        students.collect()
+    };
+    let apart = effect(&of(0), &of(1)).expect("two samples");
+    let width = |e: &Effect| e.interval.upper - e.interval.lower;
+    assert!((hc.g - apart.g).abs() < 1e-12, "{hc:?} {apart:?}");
+    let ratio = width(&hc) / width(&apart);
+    assert!((1.25..1.6).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn a_share_counts_only_when_all_larger_ones_are_seen() {
     let at = |by: &str, share, lower| AtShare {
         by: by.into(),
