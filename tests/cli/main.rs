@@ -6,3 +6,4 @@ mod population;
 mod streams;
 #[path = "../audit/tiny.rs"]
 mod tiny;
+mod watermark;

@@ -1,24 +1,27 @@
 //! The test: how far the scores of the units lie above what chance gives.
 
+use std::borrow::Borrow;
+
 use filiation_stats::tails;
 use rayon::prelude::*;
 
 use crate::WatermarkError;
 use crate::scheme::{Dedup, Law, Scheme};
-use crate::text::{Unit, Units};
+use crate::text::{Counted, Unit, Units};
 
 /// The scores of the units under one key, in their order. Units of one window are scored together.
-pub fn scores(scheme: &dyn Scheme, units: &[Unit]) -> Vec<f64> {
+pub fn scores<U: Borrow<Unit> + Sync>(scheme: &dyn Scheme, units: &[U]) -> Vec<f64> {
+    let unit = |i: usize| units[i].borrow();
     let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by(|&a, &b| units[a].window.cmp(&units[b].window));
+    order.sort_by(|&a, &b| unit(a).window.cmp(&unit(b).window));
     let groups: Vec<&[usize]> = order
-        .chunk_by(|&a, &b| units[a].window == units[b].window)
+        .chunk_by(|&a, &b| unit(a).window == unit(b).window)
         .collect();
     let scored: Vec<Vec<f64>> = groups
         .par_iter()
         .map(|group| {
-            let tokens: Vec<u32> = group.iter().map(|&i| units[i].token).collect();
-            scheme.scores(&units[group[0]].window, &tokens)
+            let tokens: Vec<u32> = group.iter().map(|&i| unit(i).token).collect();
+            scheme.scores(&unit(group[0]).window, &tokens)
         })
         .collect();
     let mut scores = vec![0.0; units.len()];
@@ -37,6 +40,8 @@ pub struct Detection {
     pub scored: u64,
     /// Units left out as repetitions.
     pub repeated: u64,
+    /// Units left out since every key would score them alike.
+    pub keyless: u64,
     /// Sum of their scores.
     pub sum: f64,
     /// What the sum is in expectation under the null.
@@ -55,29 +60,32 @@ impl Detection {
     /// # Errors
     /// [`WatermarkError::TooShort`] where no unit can be scored.
     pub fn of(scheme: &dyn Scheme, units: &Units<'_>) -> Result<Self, WatermarkError> {
-        let sum = sum(&scores(scheme, units.as_slice()));
-        Self::of_sum(scheme, units, sum, 1.0)
+        let counted = units.counted(scheme);
+        let sum = sum(&scores(scheme, &counted.units));
+        Self::of_sum(scheme, units.dedup(), &counted, sum, 1.0)
     }
 
     /// The same from the sum of the scores; their variance is `inflation` ≥ 1 times that of the law
     /// with independent units.
     pub(crate) fn of_sum(
         scheme: &dyn Scheme,
-        units: &Units<'_>,
+        dedup: Dedup,
+        counted: &Counted<'_>,
         sum: f64,
         inflation: f64,
     ) -> Result<Self, WatermarkError> {
-        let n = units.as_slice().len();
+        let n = counted.units.len();
         if n == 0 {
             return Err(WatermarkError::TooShort { found: 0, least: 1 });
         }
         let law = scheme.law();
         Ok(Self {
             scored: n as u64,
-            repeated: units.repeated(),
+            repeated: counted.repeated,
+            keyless: counted.keyless,
             sum,
             expected: n as f64 * law.mean(),
-            log10_p: tail(scheme, units, sum, inflation)?,
+            log10_p: tail(scheme, dedup, n as u64, sum, inflation)?,
         })
     }
 }
@@ -89,15 +97,15 @@ pub(crate) fn sum(scores: &[f64]) -> f64 {
 
 fn tail(
     scheme: &dyn Scheme,
-    units: &Units<'_>,
+    dedup: Dedup,
+    n: u64,
     sum: f64,
     inflation: f64,
 ) -> Result<f64, WatermarkError> {
-    let n = units.as_slice().len() as u64;
     // Fewer independent units with the same mean each: never more than there are.
     let fewer = |count: f64| (count / inflation).floor();
     let log10 = match scheme.law() {
-        Law::Green { share } => match (units.dedup(), scheme.vocabulary()) {
+        Law::Green { share } => match (dedup, scheme.vocabulary()) {
             (Dedup::Token, Some(vocabulary)) if inflation == 1.0 => {
                 let marked = (share * f64::from(vocabulary)).round() as u64;
                 tails::hypergeometric_at_least(sum as u64, vocabulary.into(), marked, n)?

@@ -10,6 +10,7 @@ use statrs::function::{beta::ln_beta, gamma::ln_gamma};
 
 use crate::detect::{scores, sum};
 use crate::scheme::{Law, Scheme, derived};
+use crate::text::Counted;
 use crate::{Detection, Units, WatermarkError};
 
 /// Probability of seeing the smallest effect that is stated.
@@ -41,10 +42,11 @@ impl Default for Test {
 pub struct Decoys {
     /// How many keys.
     pub keys: u32,
-    /// log10 of (1 + #{sum ≥ the true one})/(keys + 1): exact if the true key was drawn at random,
-    /// however the tokens depend on each other.
+    /// log10 of (1 + #{z ≥ that of the true key})/(keys + 1), with z the sum's distance from its mean
+    /// in standard deviations of independent units. Exact if the true key was drawn at random, however
+    /// the tokens depend on each other: every key is asked which units count under it.
     pub log10_p: f64,
-    /// Variance of their sums over that of independent units, at least 1.
+    /// Mean square of z over the decoys, at least 1.
     pub inflation: f64,
     /// The exact tail of a sum whose variance is larger by that factor.
     pub log10_p_inflated: f64,
@@ -57,6 +59,8 @@ pub struct Residue {
     pub scored: u64,
     /// Units left out as repetitions.
     pub repeated: u64,
+    /// Units left out since every key would score them alike.
+    pub keyless: u64,
     /// Mean score.
     pub mean: f64,
     /// Mean score under the null.
@@ -86,15 +90,18 @@ impl Test {
     /// # Errors
     /// [`WatermarkError::TooShort`] where no unit can be scored.
     pub fn of(&self, scheme: &dyn Scheme, units: &Units<'_>) -> Result<Residue, WatermarkError> {
-        let found = Detection::of(scheme, units)?;
+        let counted = units.counted(scheme);
+        let sum = sum(&scores(scheme, &counted.units));
+        let found = Detection::of_sum(scheme, units.dedup(), &counted, sum, 1.0)?;
         let n = found.scored as f64;
         Ok(Residue {
             scored: found.scored,
             repeated: found.repeated,
+            keyless: found.keyless,
             mean: found.sum / n,
             expected: found.expected / n,
             log10_p: found.log10_p,
-            decoys: self.decoys(scheme, units, found.sum)?,
+            decoys: self.decoys(scheme, units, &counted, found.sum)?,
             log10_e: log10_e(scheme.law(), n, found.sum),
             smallest: self.smallest(scheme.law(), n),
         })
@@ -104,26 +111,35 @@ impl Test {
         &self,
         scheme: &dyn Scheme,
         units: &Units<'_>,
+        counted: &Counted<'_>,
         observed: f64,
     ) -> Result<Option<Decoys>, WatermarkError> {
         if self.decoys == 0 {
             return Ok(None);
         }
-        let sums: Vec<f64> = (0..self.decoys)
+        let law = scheme.law();
+        // About the known mean, so that a shift of it counts too. 0 of no units.
+        let standard =
+            |sum: f64, n: f64| (sum - n * law.mean()) / (n.max(1.0) * law.variance()).sqrt();
+        let zs: Vec<f64> = (0..self.decoys)
             .into_par_iter()
             .map(|i| {
                 let decoy = scheme.decoy(derived(self.seed, u64::from(i)));
-                sum(&scores(&*decoy, units.as_slice()))
+                let counted = units.counted(&*decoy);
+                standard(
+                    sum(&scores(&*decoy, &counted.units)),
+                    counted.units.len() as f64,
+                )
             })
             .collect();
         let keys = f64::from(self.decoys);
-        let at_least = sums.iter().filter(|s| **s >= observed).count() as f64;
-        let n = units.as_slice().len() as f64;
-        let law = scheme.law();
-        // About the known mean, so that a shift of it counts too.
-        let square: f64 = sums.iter().map(|s| (s - n * law.mean()).powi(2)).sum();
-        let inflation = (square / keys / (n * law.variance())).max(1.0);
-        let inflated = Detection::of_sum(scheme, units, observed, inflation.min(n))?;
+        let n = counted.units.len() as f64;
+        let own = standard(observed, n);
+        let at_least = zs.iter().filter(|z| **z >= own).count() as f64;
+        let square: f64 = zs.iter().map(|z| z * z).sum();
+        let inflation = (square / keys).max(1.0);
+        let inflated =
+            Detection::of_sum(scheme, units.dedup(), counted, observed, inflation.min(n))?;
         Ok(Some(Decoys {
             keys: self.decoys,
             log10_p: ((1.0 + at_least) / (keys + 1.0)).log10(),

@@ -2,8 +2,7 @@
 //!
 //! A [`Scheme`] says, under a key, how each token scores after its window. [`Units`] cuts texts into
 //! what counts, each repetition once, and [`Detection`] tests the sum. No tensors, no models: tokens
-//! come in, log10 p-values go out. No command offers them yet: where a window's seed does not depend
-//! on the key at all (a product with token 0), a unit is still counted that says nothing.
+//! come in, log10 p-values go out.
 
 #![forbid(unsafe_code)]
 
@@ -19,5 +18,5 @@ pub use detect::{Detection, scores};
 pub use error::{Names, WatermarkError};
 pub use evidence::{Decoys, Residue, Test};
 pub use key::{KeyFile, Number, SCHEMES};
-pub use scheme::{Dedup, Law, Reading, Scheme};
-pub use text::{Unit, Units};
+pub use scheme::{Dedup, Draw, Law, Reading, Scheme};
+pub use text::{Counted, Unit, Units};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::WatermarkError;
-use crate::scheme::{Dedup, Reading, Scheme};
+use crate::scheme::{Dedup, Draw, Reading, Scheme};
 
 /// A window and the token that was chosen after it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,13 +14,13 @@ pub struct Unit {
     pub token: u32,
 }
 
-/// The units of one or more texts, repetitions left out as the rule says. The order is that of the
-/// texts.
+/// The units of one or more texts, repetitions of a window left out as the rule says. The order is
+/// that of the texts. Which of them count under a key, the key says: [`Units::counted`].
 #[derive(Clone)]
 pub struct Units<'a> {
     scheme: &'a dyn Scheme,
     reading: Reading,
-    // Whether windows with one seed are one window.
+    // Whether windows with one seed are one window, and those without a key none.
     by_seed: bool,
     units: Vec<Unit>,
     // Keys of the rule that were met; never iterated.
@@ -28,9 +28,20 @@ pub struct Units<'a> {
     repeated: u64,
 }
 
+/// The units that count under one key.
+#[derive(Debug, Clone)]
+pub struct Counted<'a> {
+    /// They.
+    pub units: Vec<&'a Unit>,
+    /// Left out as repetitions of a window, or of its seed.
+    pub repeated: u64,
+    /// Left out since every key would score them alike.
+    pub keyless: u64,
+}
+
 impl<'a> Units<'a> {
-    /// None yet, by the rule under which the null holds: that of the scheme, and windows that share a
-    /// seed are one.
+    /// None yet, by the rule under which the null holds: that of the scheme; windows that share a
+    /// seed are one, and windows whose score no key changes do not count.
     pub fn of(scheme: &'a dyn Scheme) -> Self {
         Self {
             by_seed: true,
@@ -84,22 +95,7 @@ impl<'a> Units<'a> {
 
     /// Adds one unit, unless the rule has met it.
     pub fn push(&mut self, unit: Unit) {
-        let window = || {
-            let shared = self
-                .by_seed
-                .then(|| self.scheme.shared(&unit.window, unit.token));
-            match shared.flatten() {
-                Some(seed) => [seed as u32, (seed >> 32) as u32].into(),
-                None => unit.window.clone(),
-            }
-        };
-        let met = |window, token| Some(Unit { window, token });
-        let key = match self.reading.dedup {
-            Dedup::None => None,
-            Dedup::Window => met(window(), 0),
-            Dedup::WindowToken => met(window(), unit.token),
-            Dedup::Token => met(Box::default(), unit.token),
-        };
+        let key = self.key(&unit, || unit.window.clone());
         if key.is_none_or(|key| self.met.insert(key)) {
             self.units.push(unit);
         } else {
@@ -107,14 +103,49 @@ impl<'a> Units<'a> {
         }
     }
 
-    /// The units that count.
-    pub fn as_slice(&self) -> &[Unit] {
-        &self.units
+    // What the rule counts once; `None` where it counts everything.
+    fn key(&self, unit: &Unit, window: impl Fn() -> Box<[u32]>) -> Option<Unit> {
+        let met = |window, token| Some(Unit { window, token });
+        match self.reading.dedup {
+            Dedup::None => None,
+            Dedup::Window => met(window(), 0),
+            Dedup::WindowToken => met(window(), unit.token),
+            Dedup::Token => met(Box::default(), unit.token),
+        }
     }
 
-    /// Units left out as repetitions.
-    pub const fn repeated(&self) -> u64 {
-        self.repeated
+    /// The units that count under the key of `scheme`, one of the same kind. Which windows share a
+    /// seed differs from key to key, so each key is asked about all of them.
+    pub fn counted(&self, scheme: &dyn Scheme) -> Counted<'_> {
+        let mut counted = Counted {
+            units: Vec::with_capacity(self.units.len()),
+            repeated: self.repeated,
+            keyless: 0,
+        };
+        let mut met = HashSet::new();
+        for unit in &self.units {
+            let draw = match self.by_seed {
+                true => scheme.draw(&unit.window, unit.token),
+                false => Draw::Own,
+            };
+            match draw {
+                Draw::Keyless => counted.keyless += 1,
+                Draw::Shared(seed)
+                    if self
+                        .key(unit, || [seed as u32, (seed >> 32) as u32].into())
+                        .is_some_and(|key| !met.insert(key)) =>
+                {
+                    counted.repeated += 1;
+                }
+                Draw::Own | Draw::Shared(_) => counted.units.push(unit),
+            }
+        }
+        counted
+    }
+
+    /// All units, repetitions of a window left out.
+    pub fn as_slice(&self) -> &[Unit] {
+        &self.units
     }
 
     /// The rule.

@@ -9,6 +9,7 @@ mod pack;
 mod population;
 mod report;
 mod schema;
+mod watermark;
 mod weigh;
 
 use anyhow::Result;
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     /// Score suspects of known history, and judge the probes by them.
     #[command(subcommand)]
     Population(population::Population),
+    /// Read watermarks under a key.
+    #[command(subcommand)]
+    Watermark(watermark::Watermark),
     /// Print the JSON Schema of `report.json`.
     Schema(schema::Schema),
 }
@@ -57,6 +61,7 @@ impl Command {
             Self::Lineage(command) => command.run(json),
             Self::Lab(command) => command.run(json),
             Self::Population(command) => command.run(json),
+            Self::Watermark(command) => command.run(json),
             Self::Schema(command) => command.run(),
         }
     }

@@ -1,7 +1,7 @@
 //! The table of "On the Learnability of Watermarks" (Gu et al. 2024): one uniform for each pair of
 //! a sum of tokens and a token.
 
-use super::{Dedup, Law, Reading, Scheme, derived};
+use super::{Dedup, Draw, Law, Reading, Scheme, derived};
 use crate::rng::Mersenne;
 
 /// Exponential scores from one long stream of `torch.rand`, read row by row.
@@ -36,8 +36,8 @@ impl Scheme for Aar {
         Law::Exponential
     }
 
-    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
-        Some(window.iter().map(|t| u64::from(*t)).sum())
+    fn draw(&self, window: &[u32], _: u32) -> Draw {
+        Draw::Shared(window.iter().map(|t| u64::from(*t)).sum())
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {

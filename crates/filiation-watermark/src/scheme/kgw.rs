@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Dedup, Law, Reading, Scheme, derived, green};
+use super::{Dedup, Draw, Law, Reading, Scheme, derived, green};
 use crate::rng::{among_first, randperm};
 
 const TABLE: u32 = 1_000_003;
@@ -154,6 +154,37 @@ impl Kgw {
         }
     }
 
+    /// Whether the function depends on the key: a product with token 0 does not, nor does its hash.
+    fn is_keyed(&self, window: &[u32]) -> bool {
+        let zero = |t: &u32| *t == 0;
+        let of = |t: &u32| i64::from(*t);
+        let hash = |t: &u32| self.hash(self.key.wrapping_mul(of(t)));
+        let tokens = window.iter();
+        match self.prf {
+            Prf::Additive => tokens.map(of).fold(0, i64::wrapping_add) != 0,
+            Prf::Multiplicative => tokens.map(of).fold(1, i64::wrapping_mul) != 0,
+            Prf::Minimum => !window.contains(&0),
+            Prf::Newest => !window.last().is_none_or(zero),
+            Prf::SimpleSkip => !tokens.step_by(2).all(zero),
+            Prf::Skipgram => !window.first().is_none_or(zero),
+            Prf::AnchoredSkipgram => !(zero(&window[0]) && window.last().is_none_or(zero)),
+            Prf::MinHash => !tokens.min_by_key(|t| hash(t)).is_none_or(zero),
+            // Only a product of two hashes of token 0 is without the key.
+            Prf::MinSkipgram => {
+                let least = self.prf(window);
+                let none = i128::from(hash(&0).wrapping_mul(hash(&0)));
+                !(tokens.filter(|t| zero(t)).count() >= 2 && least == none)
+            }
+            Prf::AnchoredMinHash | Prf::NonCommutative => true,
+            Prf::Position => {
+                let placed = tokens
+                    .zip(1_i64..)
+                    .map(|(t, place)| of(t).wrapping_mul(place));
+                placed.fold(0, i64::wrapping_add) != 0
+            }
+        }
+    }
+
     /// The seed of the list: the function's value modulo 2⁶⁴ − 1, never negative.
     pub(crate) fn seed(&self, window: &[u32]) -> u64 {
         self.prf(window).rem_euclid(MODULUS) as u64
@@ -179,12 +210,20 @@ impl Scheme for Kgw {
         Law::of_list(self.green, self.vocabulary)
     }
 
-    fn shared(&self, window: &[u32], token: u32) -> Option<u64> {
-        if !self.self_salt {
-            return Some(self.seed(window) & u64::from(u32::MAX));
+    fn draw(&self, window: &[u32], token: u32) -> Draw {
+        let salted: Vec<u32>;
+        let window = if self.self_salt {
+            salted = window.iter().chain([&token]).copied().collect();
+            &salted
+        } else {
+            window
+        };
+        if self.is_keyed(window) {
+            // The generator takes no more of a seed.
+            Draw::Shared(self.seed(window) & u64::from(u32::MAX))
+        } else {
+            Draw::Keyless
         }
-        let salted: Vec<u32> = window.iter().chain([&token]).copied().collect();
-        Some(self.seed(&salted) & u64::from(u32::MAX))
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {

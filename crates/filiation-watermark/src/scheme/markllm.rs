@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Dedup, Law, Reading, Scheme, derived, green};
+use super::{Dedup, Draw, Law, Reading, Scheme, derived, green};
 use crate::rng::{Mersenne, among_first, randperm};
 
 /// Green lists seeded through a permutation of the vocabulary, so that there are at most as many
@@ -60,8 +60,8 @@ impl Scheme for MarkLlmKgw {
         Law::of_list(self.green, self.vocabulary)
     }
 
-    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
-        Some(self.seed(window))
+    fn draw(&self, window: &[u32], _: u32) -> Draw {
+        Draw::Shared(self.seed(window))
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
@@ -112,8 +112,12 @@ impl Scheme for MarkLlmExp {
         Law::Exponential
     }
 
-    fn shared(&self, window: &[u32], _: u32) -> Option<u64> {
-        Some(product_modulo(window, self.vocabulary))
+    fn draw(&self, window: &[u32], _: u32) -> Draw {
+        match product_modulo(window, self.vocabulary) {
+            // The key times 0.
+            0 => Draw::Keyless,
+            product => Draw::Shared(product),
+        }
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {

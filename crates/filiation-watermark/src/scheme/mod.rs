@@ -118,6 +118,17 @@ impl Reading {
     }
 }
 
+/// What a draw depends on beside the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// The window: every one draws for itself.
+    Own,
+    /// This seed, which many windows may have: what they share must count once.
+    Shared(u64),
+    /// Nothing, nor on the key: the score is the same under all keys and says nothing of any.
+    Keyless,
+}
+
 /// A scheme under one key.
 pub trait Scheme: Send + Sync {
     /// How texts are read.
@@ -129,12 +140,10 @@ pub trait Scheme: Send + Sync {
     /// The law of a score under the null.
     fn law(&self) -> Law;
 
-    /// What the draw for `token` after `window` depends on, where that is less than the two: many
-    /// windows may share one seed, and what they share must count once. `None` where every window
-    /// draws for itself.
-    fn shared(&self, window: &[u32], token: u32) -> Option<u64> {
+    /// What the draw for `token` after `window` depends on.
+    fn draw(&self, window: &[u32], token: u32) -> Draw {
         let _ = (window, token);
-        None
+        Draw::Own
     }
 
     /// The score of each of `tokens` after `window` (oldest first, [`Reading::width`] long).
