@@ -153,6 +153,25 @@ pub struct ChangedTensor {
     pub rank: Option<ChangeRank>,
 }
 
+/// What sketches say of two models whose weights, as they lie, share nothing: sketches are in terms
+/// that no change of basis moves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SketchRelation {
+    /// log10 p of "no layer shares neurons with its counterpart", over all layers; `None` where too
+    /// few tokens are shared.
+    pub log10_p: Option<f64>,
+    /// Mean over the layers of the unbiased CKA of queries and keys over tokens. Models trained apart
+    /// see words alike, so theirs is not 0.
+    pub cka: Option<f64>,
+    /// The layers of the model asked that share neurons with one of the other.
+    pub inherited: Vec<u32>,
+    /// Whether it is settled that weights are shared, or that none are.
+    pub settled: bool,
+    /// Disguises that were undone, and other differences.
+    pub notes: Vec<String>,
+}
+
 /// The weights of one model against those of another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -178,6 +197,9 @@ pub struct WeightRelation {
     pub layers: Vec<LayerRelation>,
     /// Where the models share neurons: the tensors that changed, layer by layer, then the others.
     pub changed: Vec<ChangedTensor>,
+    /// Where the weights as they lie share no neurons and are not the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<SketchRelation>,
 }
 
 /// What came back.

@@ -21,7 +21,7 @@ mod statistic;
 
 pub use answer::{
     Answer, ChangeRank, ChangedTensor, ChoiceAnswer, Completion, Finish, HiddenStates,
-    LayerRelation, ScoredText, ScoredToken, TokenProb, TopK, WeightRelation,
+    LayerRelation, ScoredText, ScoredToken, SketchRelation, TokenProb, TopK, WeightRelation,
 };
 pub use calibration::{
     BoundedLlr, Calibrated, CalibrationError, Calibrator, LabelledScore, LabelledScores,

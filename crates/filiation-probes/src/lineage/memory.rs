@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use filiation_checkpoint::config::ModelConfig;
-use filiation_checkpoint::{CheckpointError, Dtype, ModelWeights, Stored};
+use filiation_checkpoint::{Checkpoint, CheckpointError, Dtype, Limits, ModelWeights, Stored};
 use filiation_core::{Digest, ModelIdentity};
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 use rand::{Rng, SeedableRng};
@@ -21,6 +22,14 @@ pub(super) struct Memory {
     vocabulary: Vec<(String, u32)>,
     tensors: BTreeMap<String, Array2<f32>>,
     shapes: BTreeMap<String, Vec<usize>>,
+}
+
+/// A model of `corpora/demo`.
+pub(super) fn demo(name: &str) -> Memory {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../corpora/demo")
+        .join(name);
+    Memory::of(&Checkpoint::open(&folder, &Limits::default()).expect("a sound folder"))
 }
 
 impl ModelWeights for Memory {

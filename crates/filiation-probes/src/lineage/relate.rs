@@ -19,6 +19,7 @@ use super::heads::Heads;
 use super::layout::{self, Part};
 use super::low_rank;
 use super::neurons::{self, Views};
+use super::pack;
 use super::tensor::Tensor;
 use super::vocabulary;
 use crate::ProbeError;
@@ -41,7 +42,8 @@ pub const LOG10_SIZE: f64 = -6.0;
 /// `layers` is empty where the tokenizers share fewer than 64 tokens: nothing can be aligned.
 /// `largest_change` leaves out tensors that an exact test explains as a rounding of the other's
 /// (equal, cast to BF16 or F16, or quantised to at most 8 bits), so that 0 says "the same up to
-/// rounding"; it is `None` unless both models have the same tensors in the same shapes.
+/// rounding"; it is `None` unless both models have the same tensors in the same shapes. Where no
+/// shared weights are found as they lie, `sketch` says whether any are in another basis.
 ///
 /// # Errors
 /// Where a folder cannot be read.
@@ -60,6 +62,7 @@ pub fn relate(
         largest_change: None,
         layers: Vec::new(),
         changed: Vec::new(),
+        sketch: None,
     };
     if shared.len() < LEAST_SHARED {
         return Ok(relation);
@@ -93,6 +96,9 @@ pub fn relate(
         // Between strangers every order is chance.
         for layer in &mut relation.layers {
             (layer.neurons_permuted, layer.heads_permuted) = (false, false);
+        }
+        if relation.largest_change != Some(0.0) {
+            relation.sketch = pack::relation(this, other);
         }
     }
     Ok(relation)

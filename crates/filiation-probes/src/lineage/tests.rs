@@ -6,6 +6,7 @@ use filiation_core::{
     WeightRelation,
 };
 
+use super::memory::{Memory, demo};
 use super::relate::shared_neurons;
 use super::synthetic::{Model, opened};
 use super::weight_lineage::finding;
@@ -223,6 +224,35 @@ fn attention_without_the_neurons_is_left_open() {
     let found = related(&graft, &base(), false);
     assert!(shared_neurons(&found).expect("enough neurons") > -6.0);
     assert_eq!(finding(&found, mean_cka(&found)), None);
+}
+
+#[test]
+fn a_rotated_copy_is_derived() {
+    let of = demo("base-a");
+    let found = |copy: &Memory| {
+        let relation = relate(copy, &of).expect("weights of one tokenizer");
+        (finding(&relation, mean_cka(&relation)), relation)
+    };
+    let (said, relation) = found(&of.rotated(3));
+    assert!(shared_neurons(&relation).expect("enough neurons") > -6.0);
+    assert_eq!(
+        said.as_deref(),
+        Some(
+            "derived; weights shared in another basis by 2 of 2 layers; hidden space rotated, norms folded into matrices"
+        )
+    );
+    let (said, relation) = found(&of.noisy(0.05, 4).rotated(5));
+    assert!(
+        said.is_some_and(|s| s.starts_with("derived")),
+        "{relation:?}"
+    );
+    let (said, relation) = found(&of.random(9).rotated(3));
+    assert!(
+        said.is_some_and(|s| s.starts_with("unrelated")),
+        "{relation:?}"
+    );
+    // What is found as it lies needs no sketch.
+    assert_eq!(found(&of.noisy(0.05, 4)).1.sketch, None);
 }
 
 fn party(name: &str, role: Role, model: &Model) -> Party {

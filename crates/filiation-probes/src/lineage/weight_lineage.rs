@@ -20,7 +20,8 @@ const UNSETTLED_CKA: f64 = 0.25;
 ///
 /// The score is the mean unbiased CKA of query and key projections over the layers; it means
 /// something only against models of known history. The finding rests on tests that need none:
-/// equality up to rounding, and MATCH at size 10⁻⁶ over all layers.
+/// equality up to rounding, and MATCH at size 10⁻⁶ over all layers, of the weights as they lie and,
+/// where these share nothing, of sketches, which no change of basis moves.
 #[derive(Debug, Clone)]
 pub struct WeightLineage {
     id: MethodId,
@@ -34,7 +35,7 @@ impl WeightLineage {
     /// The probe. It has no parameters to choose.
     pub fn new() -> Self {
         Self {
-            id: MethodId::new(Self::NAME, 1, &[("log10_size", &LOG10_SIZE)]),
+            id: MethodId::new(Self::NAME, 2, &[("log10_size", &LOG10_SIZE)]),
             plan: vec![Request {
                 id: Self::request(),
                 to: vec![Role::Suspect],
@@ -134,7 +135,7 @@ fn mean_and_sd(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 }
 
 /// What the exact tests say, and which disguise was undone. `None` where attention is alike but
-/// no neurons are shared: the tests here cannot settle it.
+/// no neurons are shared, in this basis or in sketches: the tests here cannot settle it.
 pub fn finding(relation: &WeightRelation, mean_cka: f64) -> Option<String> {
     let layers = |has: fn(&LayerRelation) -> bool| relation.layers.iter().any(has);
     let mut notes = Vec::new();
@@ -149,6 +150,7 @@ pub fn finding(relation: &WeightRelation, mean_cka: f64) -> Option<String> {
     }
     let same = relation.largest_change == Some(0.0);
     let related = shared_neurons(relation).is_some_and(|p| p <= LOG10_SIZE);
+    let sketch = relation.sketch.as_ref();
     let word = if same {
         if layers(|l| l.relative_change.is_some_and(|c| c > 0.0)) {
             notes.push("weights stored with other precision".into());
@@ -157,7 +159,15 @@ pub fn finding(relation: &WeightRelation, mean_cka: f64) -> Option<String> {
     } else if related {
         notes.extend(low_rank::note(relation));
         "derived"
-    } else if mean_cka > UNSETTLED_CKA {
+    } else if let Some(sketch) = sketch.filter(|s| !s.inherited.is_empty()) {
+        notes.push(format!(
+            "weights shared in another basis by {} of {} layers",
+            sketch.inherited.len(),
+            relation.layers.len()
+        ));
+        notes.extend(sketch.notes.iter().cloned());
+        "derived"
+    } else if sketch.is_some_and(|s| !s.settled) || mean_cka > UNSETTLED_CKA {
         return None;
     } else {
         if relation.same_configuration {
@@ -181,6 +191,7 @@ fn cka_null_sd(n: u32) -> Option<f64> {
 
 fn details(relation: &WeightRelation) -> BTreeMap<String, f64> {
     let changes = relation.layers.iter().filter_map(|l| l.relative_change);
+    let sketch = relation.sketch.as_ref();
     let flag = |b: bool| f64::from(u8::from(b));
     [
         (
@@ -195,6 +206,9 @@ fn details(relation: &WeightRelation) -> BTreeMap<String, f64> {
         ("largest_change", relation.largest_change),
         ("largest_layer_change", changes.max_by(f64::total_cmp)),
         ("shared_neurons_log10_p", shared_neurons(relation)),
+        ("sketch_log10_p", sketch.and_then(|s| s.log10_p)),
+        ("sketch_cka", sketch.and_then(|s| s.cka)),
+        ("sketch_layers", sketch.map(|s| s.inherited.len() as f64)),
         (
             "aligned_dimensions",
             Some(f64::from(relation.aligned_dimensions)),

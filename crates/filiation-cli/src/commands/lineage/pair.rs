@@ -4,7 +4,6 @@ use std::path::Path;
 use anyhow::Result;
 use filiation_checkpoint::{Limits, ModelWeights};
 use filiation_core::{Answer, Observations, Party, Probe, Role, WeightRelation};
-use filiation_probes::lineage::pack::{Kinship, Pack, kinship};
 use filiation_probes::lineage::{WeightLineage, relate};
 use filiation_report::{Outcome, clean};
 use serde::Serialize;
@@ -17,10 +16,6 @@ struct Compared {
     parties: Vec<Party>,
     relation: WeightRelation,
     outcome: Outcome,
-    /// Where the comparison found no shared weights: what sketches say, which no change of basis
-    /// moves.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sketch: Option<Kinship>,
 }
 
 pub(super) fn run(a: &Path, b: &Path, json: bool) -> Result<()> {
@@ -50,35 +45,16 @@ pub(super) fn run(a: &Path, b: &Path, json: bool) -> Result<()> {
         Ok(statistic) => Outcome::Statistic(statistic),
         Err(abstention) => Outcome::Abstention(abstention),
     };
-    let sketch = match is_found(&outcome) {
-        true => None,
-        false => sketch(&*this, &*other),
-    };
     let compared = Compared {
         parties,
         relation,
         outcome,
-        sketch,
     };
     if json {
         output::json(&compared)
     } else {
         output::text(&compared.text())
     }
-}
-
-fn is_found(outcome: &Outcome) -> bool {
-    let finding = match outcome {
-        Outcome::Statistic(statistic) => statistic.finding.as_deref(),
-        _ => None,
-    };
-    finding.is_some_and(|f| f.starts_with("same model") || f.starts_with("derived"))
-}
-
-/// `None` where either has too little to sketch.
-fn sketch(this: &dyn ModelWeights, other: &dyn ModelWeights) -> Option<Kinship> {
-    let (this, other) = (Pack::of(this).ok()?, Pack::of(other).ok()?);
-    Some(kinship(&this, &other, 1))
 }
 
 impl Compared {
@@ -110,16 +86,6 @@ impl Compared {
         ));
         if let Some(change) = relation.largest_change {
             lines.push(format!("largest relative change of a matrix {change:.4}"));
-        }
-        if let Some(sketch) = self
-            .sketch
-            .as_ref()
-            .filter(|s| s.finding == Some("derived"))
-        {
-            let notes = sketch.notes.join("; ");
-            lines.push(format!(
-                "yet in whatever basis the hidden space is, neurons are shared: derived; {notes}"
-            ));
         }
         lines.iter().map(|l| clean(l) + "\n").collect()
     }

@@ -16,7 +16,8 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
-use filiation_core::{Digest, ModelIdentity};
+use filiation_checkpoint::ModelWeights;
+use filiation_core::{Digest, ModelIdentity, SketchRelation};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,22 @@ struct Layer {
     /// Tokens × neurons.
     up: Array2<f32>,
     twin: Array2<f32>,
+}
+
+/// What the sketches of two models say; `None` where either has too little to sketch.
+pub(super) fn relation(
+    this: &dyn ModelWeights,
+    other: &dyn ModelWeights,
+) -> Option<SketchRelation> {
+    let found = kinship(&Pack::of(this).ok()?, &Pack::of(other).ok()?, 1);
+    let inherited = found.layers.iter().filter(|l| l.inherited);
+    Some(SketchRelation {
+        log10_p: found.log10_p,
+        cka: found.cka,
+        inherited: inherited.map(|l| l.layer as u32).collect(),
+        settled: found.finding.is_some(),
+        notes: found.notes,
+    })
 }
 
 impl Pack {

@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use filiation_checkpoint::{Checkpoint, Limits};
 use proptest::prelude::*;
 
-use super::super::memory::Memory;
+use super::super::memory::{Memory, demo};
 use super::{Kinship, Pack, kinship, mixtures};
 use crate::error::PackProblem;
 
@@ -31,13 +29,6 @@ const CHILDREN: [&str; 9] = [
     "control-3",
     "control-4",
 ];
-
-fn demo(name: &str) -> Memory {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../corpora/demo")
-        .join(name);
-    Memory::of(&Checkpoint::open(&folder, &Limits::default()).expect("a sound folder"))
-}
 
 fn pack(model: &Memory) -> Pack {
     Pack::of(model).expect("a sound model")
