@@ -45,6 +45,14 @@ fn a_copy_with_two_percent_of_noise_is_derived() {
     assert_found("smollm2-noise", "smollm2", "derived");
 }
 
+/// FP8 with factors is no lattice that the rounding tests know, so it is not said to be the same.
+#[test]
+fn a_copy_in_fp8_with_scales_is_derived() {
+    assert_found("smollm2-fp8", "smollm2", "derived");
+    assert_found("smollm2-fp8", "smollm2-noise", "derived");
+    assert_found("smollm2-fp8", "gemma3", "unrelated");
+}
+
 #[test]
 fn a_merged_adapter_is_a_change_of_low_rank() {
     for (this, other) in [

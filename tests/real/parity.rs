@@ -139,6 +139,11 @@ fn smollm2_agrees_with_transformers() {
 }
 
 #[test]
+fn fp8_with_scales_agrees_with_transformers() {
+    agree("smollm2-fp8", "smollm2-fp8");
+}
+
+#[test]
 fn gemma3_agrees_with_transformers() {
     agree("gemma3", "gemma3");
 }

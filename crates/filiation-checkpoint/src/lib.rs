@@ -44,4 +44,4 @@ pub use mapping::Mapping;
 pub use model_weights::{Lattice, Lattices, ModelWeights, Stored};
 pub use template::ChatTemplate;
 pub use tokenizer::{Encoding, Tokenizer};
-pub use weights::TensorView;
+pub use weights::{Scale, TensorView};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use filiation_core::ModelIdentity;
 
 use crate::config::ModelConfig;
-use crate::{Checkpoint, CheckpointError, Dtype, TensorView};
+use crate::{Checkpoint, CheckpointError, Dtype};
 
 /// A model whose weights can be read, under the names and in the layout of transformers.
 pub trait ModelWeights: Sync {
@@ -22,8 +22,8 @@ pub trait ModelWeights: Sync {
     fn stored(&self, name: &str) -> Result<Stored<'_>, CheckpointError>;
 
     /// Some rows of tensor `name`, row-major; of a vector, some elements. Exact for floats of 32
-    /// bits and less, and for codes as their format defines their values. Rows past the end are
-    /// left out.
+    /// bits and less without factors, and for codes as their format defines their values. Rows past
+    /// the end are left out.
     ///
     /// # Errors
     /// Where there is no such tensor, or its bytes are unsound.
@@ -141,18 +141,7 @@ impl ModelWeights for Checkpoint {
     }
 
     fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, CheckpointError> {
-        let view = self.tensor(name)?;
-        let stride = view.shape[1.min(view.shape.len())..]
-            .iter()
-            .product::<usize>()
-            * view.dtype.size();
-        let end = rows.end.min(view.shape.first().copied().unwrap_or(1));
-        let start = rows.start.min(end);
-        let part = TensorView {
-            data: &view.data[start * stride..end * stride],
-            ..view
-        };
-        Ok(part.to_f32())
+        Ok(self.tensor(name)?.rows(rows).to_f32())
     }
 
     fn vocabulary(&self) -> Result<Vec<(String, u32)>, CheckpointError> {

@@ -24,9 +24,56 @@ pub struct TensorView<'a> {
     pub shape: &'a [usize],
     /// The elements' bytes.
     pub data: &'a [u8],
+    /// What FP8 elements are multiplied by, where that stands beside them.
+    pub scale: Option<Scale<'a>>,
+}
+
+/// Factors of the elements of a matrix, one a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale<'a> {
+    factors: &'a Factors,
+    /// Row of the matrix that the view begins with.
+    first: usize,
+}
+
+/// Factors of a matrix, row-major over its blocks.
+#[derive(Debug)]
+pub(crate) struct Factors {
+    pub(crate) values: Vec<f32>,
+    /// Rows and columns of a block.
+    pub(crate) block: [usize; 2],
+}
+
+impl Scale<'_> {
+    fn apply(&self, columns: usize, values: &mut [f32]) {
+        let [rows, width] = self.factors.block;
+        let of_row = columns.div_ceil(width);
+        for (row, values) in values.chunks_mut(columns.max(1)).enumerate() {
+            let factors = &self.factors.values[(self.first + row) / rows * of_row..][..of_row];
+            for (values, factor) in values.chunks_mut(width).zip(factors) {
+                values.iter_mut().for_each(|x| *x *= factor);
+            }
+        }
+    }
 }
 
 impl TensorView<'_> {
+    /// Some of the rows; those past the end are left out. The shape stays that of the whole.
+    #[must_use]
+    pub fn rows(self, rows: Range<usize>) -> Self {
+        let stride = self.shape.iter().skip(1).product::<usize>() * self.dtype.size();
+        let end = rows.end.min(self.shape.first().copied().unwrap_or(1));
+        let start = rows.start.min(end);
+        Self {
+            data: &self.data[start * stride..end * stride],
+            scale: self.scale.map(|scale| Scale {
+                first: scale.first + start,
+                ..scale
+            }),
+            ..self
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.data.len() / self.dtype.size()
@@ -37,11 +84,14 @@ impl TensorView<'_> {
         self.data.is_empty()
     }
 
-    /// A copy in `f32`, row-major. Exact for floats of 32 bits and less; others are rounded to
-    /// nearest.
+    /// A copy in `f32`, row-major. Exact for floats of 32 bits and less; others, and products with
+    /// factors, are rounded to nearest.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.len()];
         self.dtype.widen(self.data, &mut out);
+        if let Some(scale) = self.scale {
+            scale.apply(self.shape.iter().skip(1).product(), &mut out);
+        }
         out
     }
 }
@@ -59,6 +109,7 @@ pub(crate) struct Weights {
     files: Vec<MappedFile>,
     index: Option<MappedFile>,
     tensors: BTreeMap<String, Located>,
+    scales: BTreeMap<String, Factors>,
 }
 
 impl Weights {
@@ -138,6 +189,7 @@ impl Weights {
             files,
             index,
             tensors,
+            scales: BTreeMap::new(),
         })
     }
 
@@ -179,7 +231,16 @@ impl Weights {
 
     pub(crate) fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let located = self.tensors.get(name)?;
-        Some(self.view(located))
+        let scale = self.scales.get(name);
+        Some(TensorView {
+            scale: scale.map(|factors| Scale { factors, first: 0 }),
+            ..self.view(located)
+        })
+    }
+
+    /// Puts factors beside matrices, which they must fit.
+    pub(crate) fn scale(&mut self, scales: BTreeMap<String, Factors>) {
+        self.scales = scales;
     }
 
     /// File that holds tensor `name`.
@@ -188,12 +249,11 @@ impl Weights {
         Some(&self.files[located.file].path)
     }
 
-    /// Elements over all tensors.
+    /// Elements over all tensors, factors left out.
     pub(crate) fn elements(&self) -> u64 {
-        self.tensors
-            .values()
-            .map(|t| self.view(t).len() as u64)
-            .sum()
+        let all = self.tensors.values().map(|t| self.view(t).len());
+        let factors = self.scales.values().map(|f| f.values.len());
+        all.sum::<usize>().saturating_sub(factors.sum()) as u64
     }
 
     fn view<'a>(&'a self, located: &'a Located) -> TensorView<'a> {
@@ -201,6 +261,7 @@ impl Weights {
             dtype: located.dtype,
             shape: &located.shape,
             data: &self.files[located.file].bytes()[located.range.clone()],
+            scale: None,
         }
     }
 

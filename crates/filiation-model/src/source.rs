@@ -257,12 +257,7 @@ impl WeightSource for Arc<Checkpoint> {
             let (shape, data) = self.tensor(name)?;
             return Ok(data.slice(rows, shape.first().copied().unwrap_or(1)));
         }
-        let row = view.data.len() / view.shape.first().copied().unwrap_or(1).max(1);
-        let part = TensorView {
-            data: &view.data[rows.start * row..rows.end * row],
-            ..view
-        };
-        Ok(WeightData::Owned(Arc::new(part.to_f32())))
+        Ok(WeightData::Owned(Arc::new(view.rows(rows).to_f32())))
     }
 
     fn footprint(&self, name: &str) -> Result<Footprint, LoadError> {

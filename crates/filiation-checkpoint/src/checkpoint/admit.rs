@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::fp8;
 use crate::config::{ExpectedTensor, ModelConfig};
 use crate::error::shown;
 use crate::weights::Weights;
@@ -37,22 +38,29 @@ pub(super) fn read_config(
 }
 
 /// Every tensor that the configuration asks for is there, in its shape, in floating point.
+///
+/// FP8 matrices get their factors, by blocks of `block`.
 pub(super) fn check_tensors(
-    weights: &Weights,
+    weights: &mut Weights,
     config: &ModelConfig,
     file: &Path,
-) -> Result<Option<Finding>, CheckpointError> {
+    block: [usize; 2],
+) -> Result<Vec<Finding>, CheckpointError> {
     let expected = config.expected_tensors();
-    refuse_scales(weights)?;
     for tensor in &expected {
         check_tensor(weights, tensor, file)?;
     }
+    let (scales, scaled) = fp8::attach(weights, &expected, block)?;
+    let mut found: Vec<Finding> = scaled.into_iter().collect();
     let asked: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
-    let mut unused = weights.names().filter(|n| !asked.contains(n));
-    Ok(unused.next().map(|first| Finding::UnusedTensors {
+    let known = |n: &&str| asked.contains(n) || !found.is_empty() && scales.contains(*n);
+    let mut unused = weights.names().filter(|n| !known(n));
+    let first = unused.next().map(|first| Finding::UnusedTensors {
         first: shown(first),
         count: 1 + unused.count(),
-    }))
+    });
+    found.extend(first);
+    Ok(found)
 }
 
 fn check_tensor(
@@ -83,22 +91,5 @@ fn check_tensor(
             })
         }
         Some(_) => Ok(()),
-    }
-}
-
-/// FP8 weights are read by their own values only: with scales beside them those are other numbers.
-fn refuse_scales(weights: &Weights) -> Result<(), CheckpointError> {
-    let fp8 = weights
-        .names()
-        .any(|n| weights.get(n).is_some_and(|t| t.dtype.is_fp8()));
-    let scale = weights
-        .names()
-        .find(|n| n.ends_with("_scale_inv") || n.ends_with("_scale") || n.ends_with(".scale"));
-    match scale.filter(|_| fp8) {
-        Some(scale) => Err(CheckpointError::ScaledFp8 {
-            file: weights.file_of(scale).unwrap_or(Path::new("")).to_owned(),
-            scale: shown(scale),
-        }),
-        None => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
 mod admit;
+mod fp8;
 mod texts;
 
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ impl Checkpoint {
     pub fn open(folder: &Path, limits: &Limits) -> Result<Self, CheckpointError> {
         let folder = Folder::open(folder)?;
         let names = folder.names()?;
-        let Some(weights) = Weights::open(&folder, limits)? else {
+        let Some(mut weights) = Weights::open(&folder, limits)? else {
             return Err(CheckpointError::NoWeights {
                 folder: folder.root().to_owned(),
                 instead: instead(&folder, &names),
@@ -69,11 +70,17 @@ impl Checkpoint {
             small.extend(folder.map_small(name, limits)?.map(|file| (name, file)));
         }
         let json = |name: &str| small.get(name).map(MappedFile::json).transpose();
-        let config_json = json(CONFIG)?.unwrap_or_default();
+        let mut config_json = json(CONFIG)?.unwrap_or_default();
+        let block = fp8::take(&small[CONFIG].path, &mut config_json)?;
         let config = read_config(&small[CONFIG].path, &config_json, limits)?;
         let mut found = findings::in_names(&names, &weights);
         found.extend(findings::in_json(CONFIG, &config_json));
-        found.extend(check_tensors(&weights, &config, &small[CONFIG].path)?);
+        found.extend(check_tensors(
+            &mut weights,
+            &config,
+            &small[CONFIG].path,
+            block,
+        )?);
 
         let generation_json = json(GENERATION)?.unwrap_or_default();
         let (generation, strays) = GenerationConfig::read(

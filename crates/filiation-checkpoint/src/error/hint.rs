@@ -55,7 +55,10 @@ impl Instead {
                  convert it to safetensors in a sandbox"
             ),
             Self::Adapter(name) => {
-                format!("`{name}` is an adapter: merge it into its base and save the result")
+                format!(
+                    "`{name}` is an adapter: merge it into its base with \
+                     `filiation lab merge BASE ADAPTER --out FOLDER`"
+                )
             }
             Self::Snapshot(path) => format!("this is a hub cache: give `{}`", path.display()),
         }

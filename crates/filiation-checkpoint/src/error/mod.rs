@@ -286,8 +286,10 @@ pub enum CheckpointError {
         /// Its type.
         found: crate::Dtype,
     },
-    /// FP8 weights that mean something only together with scales.
-    #[error("`{file}`: FP8 weights with scales are not read, found scale `{scale}`")]
+    /// A scale beside FP8 weights that belongs to none of them.
+    #[error(
+        "`{file}`: FP8 weights are scaled by `weight_scale_inv` or `weight_scale`, found scale `{scale}`"
+    )]
     ScaledFp8 {
         /// The weights file.
         file: PathBuf,

@@ -205,6 +205,10 @@ impl Opened {
         let (mut bytes, mut shapes) = (Vec::new(), Vec::new());
         for name in &names {
             let view = base.tensor(name)?;
+            if view.scale.is_some() {
+                let what = format!("`{name}` of the base is stored in FP8 with scales");
+                return Err(self.refuse(what));
+            }
             let mut values = view.to_f32();
             if let Some(change) = self.changes.get(*name) {
                 let Change {

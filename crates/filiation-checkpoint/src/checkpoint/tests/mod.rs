@@ -1,3 +1,4 @@
+mod fp8;
 #[cfg(unix)]
 mod links;
 mod shards;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::Dtype;
+use crate::{Dtype, ModelWeights};
 
 /// A tensor to be: name, dtype, shape, bytes.
 type Tensor = (String, &'static str, Vec<usize>, Vec<u8>);
