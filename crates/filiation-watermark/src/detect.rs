@@ -60,9 +60,16 @@ impl Detection {
     /// # Errors
     /// [`WatermarkError::TooShort`] where no unit can be scored.
     pub fn of(scheme: &dyn Scheme, units: &Units<'_>) -> Result<Self, WatermarkError> {
-        let counted = units.counted(scheme);
+        Self::of_counted(scheme, units.dedup(), &units.counted(scheme))
+    }
+
+    pub(crate) fn of_counted(
+        scheme: &dyn Scheme,
+        dedup: Dedup,
+        counted: &Counted<'_>,
+    ) -> Result<Self, WatermarkError> {
         let sum = sum(&scores(scheme, &counted.units));
-        Self::of_sum(scheme, units.dedup(), &counted, sum, 1.0)
+        Self::of_sum(scheme, dedup, counted, sum, 1.0)
     }
 
     /// The same from the sum of the scores; their variance is `inflation` ≥ 1 times that of the law

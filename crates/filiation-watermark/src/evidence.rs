@@ -91,8 +91,7 @@ impl Test {
     /// [`WatermarkError::TooShort`] where no unit can be scored.
     pub fn of(&self, scheme: &dyn Scheme, units: &Units<'_>) -> Result<Residue, WatermarkError> {
         let counted = units.counted(scheme);
-        let sum = sum(&scores(scheme, &counted.units));
-        let found = Detection::of_sum(scheme, units.dedup(), &counted, sum, 1.0)?;
+        let found = Detection::of_counted(scheme, units.dedup(), &counted)?;
         let n = found.scored as f64;
         Ok(Residue {
             scored: found.scored,

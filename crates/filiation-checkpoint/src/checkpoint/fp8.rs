@@ -22,6 +22,26 @@ const BLOCK: [usize; 2] = [128, 128];
 /// Beside a weight in one of the ways, for activations and caches, which are not rounded here.
 const OTHER: [&str; 4] = [".input_scale", ".output_scale", ".k_scale", ".v_scale"];
 
+/// What a configuration of one of the ways may say: none of it changes what a weight stands for.
+const UNDERSTOOD: [&str; 16] = [
+    "activation_scale_ub",
+    "activation_scheme",
+    "config_groups",
+    "dequantize",
+    "fmt",
+    "format",
+    "global_compression_ratio",
+    "ignore",
+    "ignored_layers",
+    "kv_cache_scheme",
+    "modules_to_not_convert",
+    "quant_method",
+    "quantization_status",
+    "scale_fmt",
+    "version",
+    "weight_block_size",
+];
+
 /// Takes what the configuration says of FP8 out of it: rows and columns of a block. Other ways of
 /// quantisation stay, and are refused with the configuration.
 pub(super) fn take(file: &Path, json: &mut Value) -> Result<[usize; 2], CheckpointError> {
@@ -31,7 +51,8 @@ pub(super) fn take(file: &Path, json: &mut Value) -> Result<[usize; 2], Checkpoi
     let method = found.get("quant_method").and_then(Value::as_str);
     let floats = |group: &Value| {
         let weights = &group["weights"];
-        weights["num_bits"] == 8 && weights["type"] == "float"
+        // Without symmetry there are zero points, which are not read.
+        weights["num_bits"] == 8 && weights["type"] == "float" && weights["symmetric"] != false
     };
     let groups = found["config_groups"].as_object();
     let known = match method {
@@ -43,6 +64,23 @@ pub(super) fn take(file: &Path, json: &mut Value) -> Result<[usize; 2], Checkpoi
     };
     if !known {
         return Ok(BLOCK);
+    }
+    let strange = found
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(key, value)| {
+            let says = !value.is_null() && value.as_object().is_none_or(|map| !map.is_empty());
+            says && !UNDERSTOOD.contains(&key.as_str())
+        });
+    if let Some((key, value)) = strange {
+        return Err(CheckpointError::Config {
+            file: file.to_owned(),
+            cause: ConfigError::UnknownKey {
+                key: format!("{KEY}.{}", shown(key)),
+                found: shown(&value.to_string()),
+            },
+        });
     }
     let key = "weight_block_size";
     let block = match &found[key] {

@@ -135,6 +135,15 @@ fn what_does_not_fit_is_refused() {
         &[&scale, "element 0"],
     );
     told(&with(&|t| t.1 = "I32"), &config, &[&scale, "I32"]);
+    let mut rotated = config.clone();
+    rotated["transform_config"] = json!({ "config_groups": { "R1": { "type": "hadamard" } } });
+    told(&all, &rotated, &["quantization_config.transform_config"]);
+    let weights = json!({ "num_bits": 8, "type": "float", "symmetric": false });
+    let shifted = json!({
+        "quant_method": "compressed-tensors",
+        "config_groups": { "group_0": { "weights": weights } },
+    });
+    told(&all, &shifted, &["quantization_config"]);
     let mut more = all.clone();
     more.push(factors("model.layers.0.x.weight_scale".into(), &[1]));
     told(&more, &config, &["model.layers.0.x.weight_scale"]);
