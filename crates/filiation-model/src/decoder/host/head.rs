@@ -76,10 +76,15 @@ impl Scored<'_> {
                 (rows, steps * p / parts..steps * (p + 1) / parts)
             })
             .collect();
-        let run = |(rows, steps): &(Range<usize>, Range<usize>)| self.shares(rows, steps, panels);
+        let run = |logits: &mut Vec<f32>, (rows, steps): &(Range<usize>, Range<usize>)| {
+            self.shares(rows, steps, panels, logits)
+        };
         let done: Vec<Vec<Share>> = match threads {
-            Threads::One => tasks.iter().map(run).collect(),
-            Threads::All => tasks.par_iter().map(run).collect(),
+            Threads::One => {
+                let mut logits = Vec::new();
+                tasks.iter().map(|task| run(&mut logits, task)).collect()
+            }
+            Threads::All => tasks.par_iter().map_init(Vec::new, run).collect(),
         };
         for (tasks, done) in tasks.chunks(parts).zip(done.chunks(parts)) {
             for row in 0..tasks[0].0.len() {
@@ -92,11 +97,17 @@ impl Scored<'_> {
         }
     }
 
-    /// Of each of `rows`, the share of each of `steps`.
-    fn shares(&self, rows: &Range<usize>, steps: &Range<usize>, panels: Panels<'_>) -> Vec<Share> {
+    /// Of each of `rows`, the share of each of `steps`; `logits` is room for them.
+    fn shares(
+        &self,
+        rows: &Range<usize>,
+        steps: &Range<usize>,
+        panels: Panels<'_>,
+        logits: &mut Vec<f32>,
+    ) -> Vec<Share> {
         let width = self.head.inputs();
         let mut shares = vec![None; rows.len() * steps.len()];
-        let mut logits = vec![0.0; rows.len() * STEP * PANEL];
+        logits.resize(logits.len().max(rows.len() * STEP * PANEL), 0.0);
         let a = Rows {
             values: &self.states[rows.start * width..],
             stride: width,

@@ -1,7 +1,5 @@
 use std::arch::x86_64::*;
-use std::ops::Range;
 
-use super::shares;
 use super::tile::Tile;
 
 /// With two vectors of columns, 12 accumulators of the 16 registers: two more hold the columns and one
@@ -10,10 +8,11 @@ pub(super) const ROWS: usize = 6;
 const LANES: usize = 8;
 /// Bytes that one prefetch brings, and steps between prefetches.
 const LINE: usize = 64;
-const STRIDE: usize = 12;
+const STRIDE: usize = 24;
 const VECTORS: usize = 2;
+pub(super) const COLUMNS: usize = VECTORS * LANES;
 
-type Kernel = unsafe fn(&Tile<'_>, &mut [&mut [f32]], usize, Range<usize>, &[u8]);
+type Kernel = unsafe fn(&Tile<'_>, &mut [&mut [f32]], usize);
 
 macro_rules! kernels {
     ($vectors:literal, $whole:literal) => {
@@ -36,49 +35,39 @@ static WHOLE: [[Kernel; ROWS]; VECTORS] = [kernels!(1, true), kernels!(2, true)]
 
 /// The caller has seen that the tile fits and that the processor has AVX2 and FMA.
 pub(super) fn run(tile: &Tile<'_>, out: &mut [&mut [f32]], at: usize) {
-    let parts = tile.columns.div_ceil(VECTORS * LANES);
-    let columns = (0..tile.columns).step_by(VECTORS * LANES);
-    for (column, ahead) in columns.zip(shares(tile.ahead.len(), parts)) {
-        let ahead = &tile.ahead[ahead];
-        let count = (VECTORS * LANES).min(tile.columns - column);
-        let kernels = if count.is_multiple_of(LANES) {
-            &WHOLE
-        } else {
-            &PARTIAL
-        };
-        let kernel = kernels[count.div_ceil(LANES) - 1][out.len() - 1];
-        #[expect(
-            unsafe_code,
-            reason = "`Isa::Avx2` is chosen only where there are AVX2 and FMA"
-        )]
-        unsafe {
-            kernel(tile, out, at, column..column + count, ahead);
-        }
+    let kernels = if tile.columns.is_multiple_of(LANES) {
+        &WHOLE
+    } else {
+        &PARTIAL
+    };
+    let kernel = kernels[tile.columns.div_ceil(LANES) - 1][out.len() - 1];
+    #[expect(
+        unsafe_code,
+        reason = "`Isa::Avx2` is chosen only where there are AVX2 and FMA"
+    )]
+    unsafe {
+        kernel(tile, out, at);
     }
 }
 
-/// R rows, V vectors of `count` columns from `column` on, of which the last is partial if not WHOLE.
+/// R rows, V vectors of columns, of which the last is partial if not WHOLE.
 #[target_feature(enable = "avx2,fma")]
 fn block<const R: usize, const V: usize, const WHOLE: bool>(
     tile: &Tile<'_>,
     out: &mut [&mut [f32]],
     at: usize,
-    columns: Range<usize>,
-    ahead: &[u8],
 ) {
-    let (column, count) = (columns.start, columns.len());
-    let lines = ahead.len().div_ceil(LINE);
+    let lines = tile.ahead.len().div_ceil(LINE);
     let lines_each = lines.div_ceil(tile.depth.div_ceil(STRIDE));
-    let mut ahead = ahead.as_ptr();
-    let partial = (count - (V - 1) * LANES) as i32;
+    let mut ahead = tile.ahead.as_ptr();
+    let partial = (tile.columns - (V - 1) * LANES) as i32;
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(partial), lanes);
     let mut c = [std::ptr::null_mut(); R];
     for (c, row) in c.iter_mut().zip(out) {
-        *c = row[at + column..][..count].as_mut_ptr();
+        *c = row[at..][..tile.columns].as_mut_ptr();
     }
     let mut sums = [[_mm256_setzero_ps(); V]; R];
-    let b = &tile.b[column..];
     #[expect(
         unsafe_code,
         reason = "`Tile::run` bounds what is read of a and b, the slicing above what is touched of \
@@ -97,13 +86,14 @@ fn block<const R: usize, const V: usize, const WHOLE: bool>(
                 }
             }
         }
-        let (mut a, mut b) = (tile.a.as_ptr(), b.as_ptr());
+        let (mut a, mut b) = (tile.a.as_ptr(), tile.b.as_ptr());
         let mut left = tile.depth;
         while left > 0 {
             for _ in 0..lines_each {
                 _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
                 ahead = ahead.wrapping_add(LINE);
             }
+            // A number of steps that is known is unrolled, which makes the compiler spill.
             let now = left.min(STRIDE);
             for _ in 0..now {
                 let mut columns = [_mm256_setzero_ps(); V];

@@ -5,6 +5,8 @@ use super::tile::Tile;
 /// With three vectors of columns, 24 accumulators of the 32 registers.
 pub(super) const ROWS: usize = 8;
 const LANES: usize = 16;
+/// A whole panel.
+pub(super) const COLUMNS: usize = 3 * LANES;
 /// Inputs between two looks at what is to be brought near.
 const STRIDE: usize = 8;
 const LINE: usize = 64;

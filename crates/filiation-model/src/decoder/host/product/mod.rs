@@ -32,11 +32,8 @@ use tile::Tile;
 /// for the factors.
 pub(super) const PANEL: usize = 48;
 
-/// Inputs taken at a time: this much of a panel (36 KiB of f32) stays in the first-level cache while
-/// all rows pass over it.
-const DEPTH: usize = 192;
-
-/// The same where a panel is widened first, and shares the cache with what it is widened from.
+/// Inputs taken at a time, as [`Isa::depth`], where a panel is widened first and shares the cache with
+/// what it is widened from.
 const WIDENED_DEPTH: usize = 96;
 
 /// Rows that pass over a panel before the next: few enough for all their inputs and this panel to
@@ -97,11 +94,11 @@ impl Panels<'_> {
     }
 
     /// All of `panels`, in the order in which one block of rows passes over them.
-    fn slices(&self, panels: Range<usize>) -> impl Iterator<Item = Slice> {
+    fn slices(&self, isa: Isa, panels: Range<usize>) -> impl Iterator<Item = Slice> {
         let most = if self.is_narrow() {
             WIDENED_DEPTH
         } else {
-            DEPTH
+            isa.depth()
         };
         let parts = self.inputs.div_ceil(most);
         panels.flat_map(move |panel| {
@@ -137,9 +134,14 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// `count` as `parts` ranges of nearly the same length.
+/// `count` as `parts` ranges of nearly the same length. Every tile asks for some, so that one division
+/// must do for all.
 fn shares(count: usize, parts: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    (0..parts).map(move |i| count * i / parts..count * (i + 1) / parts)
+    let (each, more) = (count / parts.max(1), count % parts.max(1));
+    (0..parts).map(move |i| {
+        let start = i * each + i.min(more);
+        start..start + each + usize::from(i < more)
+    })
 }
 
 /// out ← a·bᵀ for the outputs in `panels`, or out + a·bᵀ where the chains are to `resume` from what
@@ -167,28 +169,41 @@ pub(super) fn multiply(
     let mut scratch = Aligned::new(wide);
     for block in shares(a.count, a.count.div_ceil(most)) {
         let tiles = block.len().div_ceil(isa.rows());
-        let mut slices = b.slices(panels.clone()).peekable();
+        let mut slices = b.slices(isa, panels.clone()).peekable();
         while let Some(slice) = slices.next() {
             let next = slices.peek().filter(|_| block.len() >= ROWS_AHEAD);
             let ahead = next.map_or(&[][..], |next| b.values.bytes(b.range(*next)));
             let values = b.widened(slice, scratch.get_mut());
             let at = (slice.panel - panels.start) * PANEL;
-            for (rows, lines) in shares(block.len(), tiles).zip(shares(ahead.len(), tiles)) {
-                let rows = block.start + rows.start..block.start + rows.end;
-                let tile = Tile {
-                    depth: slice.depth,
-                    a: &a.values[rows.start * a.stride + slice.from..],
-                    a_stride: a.stride,
-                    b: values,
-                    b_stride: b.row,
-                    columns: b.columns(slice.panel),
-                    resume: resume || slice.from > 0,
-                    ahead: &ahead[lines],
-                };
-                tile.run(isa, &mut out[rows], at);
+            let groups = column_groups(b.columns(slice.panel), isa.columns());
+            let mut lines = shares(ahead.len(), groups.len() * tiles);
+            // All rows pass over one group of columns before the next: a group is what the
+            // first-level cache holds on to.
+            for columns in groups {
+                for rows in shares(block.len(), tiles) {
+                    let rows = block.start + rows.start..block.start + rows.end;
+                    let tile = Tile {
+                        depth: slice.depth,
+                        a: &a.values[rows.start * a.stride + slice.from..],
+                        a_stride: a.stride,
+                        b: &values[columns.start..],
+                        b_stride: b.row,
+                        columns: columns.len(),
+                        resume: resume || slice.from > 0,
+                        ahead: &ahead[lines.next().unwrap_or_default()],
+                    };
+                    tile.run(isa, &mut out[rows], at + columns.start);
+                }
             }
         }
     }
+}
+
+/// The columns of a panel, as many at a time as a tile takes.
+fn column_groups(count: usize, most: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    (0..count)
+        .step_by(most)
+        .map(move |start| start..count.min(start + most))
 }
 
 /// As [`multiply`] for all panels, into a whole matrix (rows, outputs), by the threads allowed.

@@ -9,7 +9,7 @@ use crate::source::Elements;
 const LINE: usize = 64;
 
 /// Inputs that are moved together: what they touch stays in the first-level cache.
-const RUN: usize = 16;
+const RUN: usize = 64;
 
 /// A matrix (outputs, inputs) as it is multiplied by: panels of outputs, in each the inputs one after
 /// the other, the outputs of the last filled up with zeros. Elements as they are stored.

@@ -1,40 +1,32 @@
 use super::tile::Tile;
 
-/// With [`WIDTH`], few enough accumulators for 32 registers of 128 bits.
+/// With [`COLUMNS`], few enough accumulators for 32 registers of 128 bits.
 pub(super) const ROWS: usize = 4;
-const WIDTH: usize = 16;
+pub(super) const COLUMNS: usize = 16;
 
 pub(super) fn run(tile: &Tile<'_>, out: &mut [&mut [f32]], at: usize) {
-    for column in (0..tile.columns).step_by(WIDTH) {
-        let count = WIDTH.min(tile.columns - column);
-        match out.len() {
-            1 => block::<1>(tile, out, at, column, count),
-            2 => block::<2>(tile, out, at, column, count),
-            3 => block::<3>(tile, out, at, column, count),
-            _ => block::<ROWS>(tile, out, at, column, count),
-        }
+    match out.len() {
+        1 => block::<1>(tile, out, at),
+        2 => block::<2>(tile, out, at),
+        3 => block::<3>(tile, out, at),
+        _ => block::<ROWS>(tile, out, at),
     }
 }
 
-/// `count` columns from `column` on, in loops whose bounds the compiler knows.
-fn block<const R: usize>(
-    tile: &Tile<'_>,
-    out: &mut [&mut [f32]],
-    at: usize,
-    column: usize,
-    count: usize,
-) {
-    let place = at + column..at + column + count;
-    let mut sums = [[0.0_f32; WIDTH]; R];
+/// In loops whose bounds the compiler knows.
+fn block<const R: usize>(tile: &Tile<'_>, out: &mut [&mut [f32]], at: usize) {
+    let count = tile.columns;
+    let place = at..at + count;
+    let mut sums = [[0.0_f32; COLUMNS]; R];
     if tile.resume {
         for (sums, row) in sums.iter_mut().zip(out.iter()) {
             sums[..count].copy_from_slice(&row[place.clone()]);
         }
     }
     for k in 0..tile.depth {
-        let stored = &tile.b[k * tile.b_stride + column..][..count];
-        let mut b = [0.0; WIDTH];
-        match stored.first_chunk::<WIDTH>() {
+        let stored = &tile.b[k * tile.b_stride..][..count];
+        let mut b = [0.0; COLUMNS];
+        match stored.first_chunk::<COLUMNS>() {
             Some(whole) => b = *whole,
             None => b[..count].copy_from_slice(stored),
         }

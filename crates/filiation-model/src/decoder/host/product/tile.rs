@@ -1,4 +1,4 @@
-use super::{PANEL, portable};
+use super::portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
@@ -12,7 +12,7 @@ pub(in super::super) enum Isa {
     Portable,
 }
 
-/// A few rows of the left factor times one panel, for a part of the inputs.
+/// A few rows of the left factor times columns of one panel, for a part of the inputs.
 pub(super) struct Tile<'a> {
     pub(super) depth: usize,
     /// Row i begins at `i·a_stride`.
@@ -21,7 +21,7 @@ pub(super) struct Tile<'a> {
     /// Input k of all columns begins at `k·b_stride`.
     pub(super) b: &'a [f32],
     pub(super) b_stride: usize,
-    /// 1 to [`PANEL`].
+    /// 1 to [`Isa::columns`].
     pub(super) columns: usize,
     /// Whether the chains go on from what is in the output.
     pub(super) resume: bool,
@@ -72,6 +72,29 @@ impl Isa {
             Self::Portable => portable::ROWS,
         }
     }
+
+    /// Inputs taken at a time: with this many, the columns of a tile (36 KiB of f32 with AVX-512, else
+    /// 18) stay in the first-level cache while all rows pass over them.
+    pub(super) const fn depth(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => 192,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 288,
+            Self::Portable => 288,
+        }
+    }
+
+    /// Columns of the largest tile.
+    pub(super) const fn columns(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::COLUMNS,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::COLUMNS,
+            Self::Portable => portable::COLUMNS,
+        }
+    }
 }
 
 impl Tile<'_> {
@@ -84,7 +107,10 @@ impl Tile<'_> {
         if rows == 0 || self.depth == 0 {
             return;
         }
-        assert!((1..=PANEL).contains(&self.columns), "not one panel");
+        assert!(
+            (1..=isa.columns()).contains(&self.columns),
+            "not one group of columns"
+        );
         let a_end = (rows - 1) * self.a_stride + self.depth;
         assert!(a_end <= self.a.len(), "the left factor is too short");
         let b_end = (self.depth - 1) * self.b_stride + self.columns;
