@@ -8,7 +8,7 @@ pub(super) const ROWS: usize = 6;
 const LANES: usize = 8;
 /// Bytes that one prefetch brings, and steps between prefetches.
 const LINE: usize = 64;
-const STRIDE: usize = 24;
+const STRIDE: usize = 12;
 const VECTORS: usize = 2;
 pub(super) const COLUMNS: usize = VECTORS * LANES;
 

@@ -94,12 +94,7 @@ impl Panels<'_> {
     }
 
     /// All of `panels`, in the order in which one block of rows passes over them.
-    fn slices(&self, isa: Isa, panels: Range<usize>) -> impl Iterator<Item = Slice> {
-        let most = if self.is_narrow() {
-            WIDENED_DEPTH
-        } else {
-            isa.depth()
-        };
+    fn slices(&self, most: usize, panels: Range<usize>) -> impl Iterator<Item = Slice> {
         let parts = self.inputs.div_ceil(most);
         panels.flat_map(move |panel| {
             shares(self.inputs, parts).map(move |part| Slice {
@@ -167,43 +162,51 @@ pub(super) fn multiply(
         (ROWS, 0)
     };
     let mut scratch = Aligned::new(wide);
-    for block in shares(a.count, a.count.div_ceil(most)) {
+    let blocks = a.count.div_ceil(most);
+    // Whether other rows read the panels again, from a cache.
+    let again = blocks > 1;
+    let depth = if b.is_narrow() {
+        WIDENED_DEPTH
+    } else {
+        isa.depth(again)
+    };
+    for block in shares(a.count, blocks) {
         let tiles = block.len().div_ceil(isa.rows());
-        let mut slices = b.slices(isa, panels.clone()).peekable();
+        let mut slices = b.slices(depth, panels.clone()).peekable();
         while let Some(slice) = slices.next() {
             let next = slices.peek().filter(|_| block.len() >= ROWS_AHEAD);
             let ahead = next.map_or(&[][..], |next| b.values.bytes(b.range(*next)));
             let values = b.widened(slice, scratch.get_mut());
             let at = (slice.panel - panels.start) * PANEL;
-            let groups = column_groups(b.columns(slice.panel), isa.columns());
-            let mut lines = shares(ahead.len(), groups.len() * tiles);
-            // All rows pass over one group of columns before the next: a group is what the
-            // first-level cache holds on to.
-            for columns in groups {
-                for rows in shares(block.len(), tiles) {
-                    let rows = block.start + rows.start..block.start + rows.end;
-                    let tile = Tile {
-                        depth: slice.depth,
-                        a: &a.values[rows.start * a.stride + slice.from..],
-                        a_stride: a.stride,
-                        b: &values[columns.start..],
-                        b_stride: b.row,
-                        columns: columns.len(),
-                        resume: resume || slice.from > 0,
-                        ahead: &ahead[lines.next().unwrap_or_default()],
-                    };
-                    tile.run(isa, &mut out[rows], at + columns.start);
-                }
+            let columns = b.columns(slice.panel);
+            let groups = columns.div_ceil(isa.columns());
+            let mut lines = shares(ahead.len(), groups * tiles);
+            let mut tile = |rows: Range<usize>, group: usize| {
+                let rows = block.start + rows.start..block.start + rows.end;
+                let column = group * isa.columns();
+                let tile = Tile {
+                    depth: slice.depth,
+                    a: &a.values[rows.start * a.stride + slice.from..],
+                    a_stride: a.stride,
+                    b: &values[column..],
+                    b_stride: b.row,
+                    columns: isa.columns().min(columns - column),
+                    resume: resume || slice.from > 0,
+                    ahead: &ahead[lines.next().unwrap_or_default()],
+                };
+                tile.run(isa, &mut out[rows], at + column);
+            };
+            let rows = shares(block.len(), tiles);
+            if again {
+                // All rows pass over one group of columns before the next: a group is what the
+                // first-level cache holds on to.
+                (0..groups).for_each(|group| rows.clone().for_each(|rows| tile(rows, group)));
+            } else {
+                // What comes from memory for this block alone comes best in its own order.
+                rows.for_each(|rows| (0..groups).for_each(|group| tile(rows.clone(), group)));
             }
         }
     }
-}
-
-/// The columns of a panel, as many at a time as a tile takes.
-fn column_groups(count: usize, most: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    (0..count)
-        .step_by(most)
-        .map(move |start| start..count.min(start + most))
 }
 
 /// As [`multiply`] for all panels, into a whole matrix (rows, outputs), by the threads allowed.

@@ -73,15 +73,15 @@ impl Isa {
         }
     }
 
-    /// Inputs taken at a time: with this many, the columns of a tile (36 KiB of f32 with AVX-512, else
-    /// 18) stay in the first-level cache while all rows pass over them.
-    pub(super) const fn depth(self) -> usize {
+    /// Inputs taken at a time. With this many, the columns of a tile (36 KiB of f32 with AVX-512, else 18)
+    /// stay in the first-level cache while all rows pass over them. Where no other rows read them
+    /// `again`, less is better brought near.
+    pub(super) const fn depth(self, again: bool) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => 192,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => 288,
-            Self::Portable => 288,
+            _ if again => 288,
+            _ => 192,
         }
     }
 
