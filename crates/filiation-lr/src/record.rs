@@ -13,6 +13,9 @@ pub struct Record {
     pub model: Digest,
     /// Independent lineage: suspects that start from one base share it.
     pub lineage: String,
+    /// What kind of model its base is, such as its shape, where kinds are told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Where it comes from.
     pub history: History,
     /// How the scores were computed.

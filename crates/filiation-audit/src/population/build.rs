@@ -196,6 +196,7 @@ impl Building<'_> {
             suspect: suspect.name.clone(),
             model: suspect.identity.digest,
             lineage: lineage.clone(),
+            kind: family.kind.clone(),
             history: self.manifest.history(known),
             method: measured.method,
             cost: cost(plan),

@@ -53,6 +53,9 @@ pub struct Manifest {
 pub struct Family {
     /// The base. Its name is the lineage of the suspects.
     pub base: String,
+    /// What kind of model the base is, such as its shape: what a validation may leave out together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// The controls.
     pub controls: Vec<String>,
     /// The suspects.

@@ -26,6 +26,7 @@ fn record(probe: &str, suspect: String, lineage: &str, history: History, lead: [
         model: Digest::of(suspect.as_bytes()),
         suspect,
         lineage: lineage.into(),
+        kind: None,
         history,
         method: MethodId::new(probe, 1, &[]),
         cost: Cost {

@@ -1,0 +1,62 @@
+/// Why a calibration, a bound or a validation cannot be had.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LrError {
+    /// A value that is no number, or infinite where a number is needed.
+    #[error("value {index} is {got}, expected {expected}")]
+    Value {
+        /// Its place, from 0.
+        index: usize,
+        /// What it is.
+        got: f64,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// One class has no values.
+    #[error(
+        "no value with distilled = {distilled}, expected at least one of each class\n\
+         hint: a likelihood ratio needs models of both histories"
+    )]
+    EmptyClass {
+        /// The class.
+        distilled: bool,
+    },
+    /// A row of scores of another width.
+    #[error("row {row} has {got} scores, expected {expected}")]
+    Width {
+        /// Its place, from 0.
+        row: usize,
+        /// Its scores.
+        got: usize,
+        /// Those of the other rows.
+        expected: usize,
+    },
+    /// A setting out of its range.
+    #[error("`{name}` is {got}, expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        got: f64,
+        /// Its range.
+        expected: &'static str,
+    },
+    /// Two labels of one model and teacher.
+    #[error("`{suspect}` is both distilled from `{teacher}` and not")]
+    Contradiction {
+        /// The model.
+        suspect: String,
+        /// The teacher.
+        teacher: String,
+    },
+    /// Too few lineages to leave one out, or to say anything.
+    #[error("{got} lineages with distilled = {distilled}, expected at least {expected}")]
+    TooFew {
+        /// The class.
+        distilled: bool,
+        /// What there is.
+        got: usize,
+        /// What is needed.
+        expected: usize,
+    },
+}

@@ -1,0 +1,119 @@
+use std::f64::consts::LN_10;
+
+use crate::LrError;
+use crate::calibrate::{Linear, ShrunkLogistic, Table};
+
+/// Lineages of the rarer class that each stream of a learned fusion needs.
+const LINEAGES_A_STREAM: f64 = 10.0;
+
+/// How the log10 likelihood ratios of streams that depend on each other become one. They are never
+/// multiplied: a product counts twice what two streams share.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fusion {
+    /// Weights learned from models of known history, none of them negative.
+    Learned {
+        /// ln LR of log10 LRs.
+        linear: Linear,
+        /// Streams, by place, whose weight came out negative: they are left out.
+        left_out: Vec<usize>,
+    },
+    /// The mean of the likelihood ratios (not of their logarithms), whose expectation under H2 is at
+    /// most 1 whatever the streams share.
+    Mean,
+}
+
+impl Fusion {
+    /// Learned where the rarer class has ten lineages for each stream, else the mean.
+    ///
+    /// # Errors
+    /// [`LrError`] of the regression.
+    pub fn fit(llrs: &Table, how: &ShrunkLogistic) -> Result<Self, LrError> {
+        let streams = llrs.width();
+        let rarer = llrs.lineages(true).min(llrs.lineages(false));
+        if streams < 2 || rarer < LINEAGES_A_STREAM * streams as f64 {
+            return Ok(Self::Mean);
+        }
+        let mut left_out = Vec::new();
+        loop {
+            let kept = |at: &usize| !left_out.contains(at);
+            let used: Vec<usize> = (0..streams).filter(kept).collect();
+            let fit = how.fit(&llrs.columns(&used))?;
+            let worst = fit.weights.iter().enumerate();
+            let worst = worst.min_by(|a, b| a.1.total_cmp(b.1));
+            match worst {
+                Some((at, weight)) if *weight < 0.0 && used.len() > 1 => left_out.push(used[at]),
+                _ => {
+                    let mut weights = vec![0.0; streams];
+                    for (at, weight) in used.iter().zip(&fit.weights) {
+                        weights[*at] = weight.max(0.0);
+                    }
+                    left_out.sort_unstable();
+                    let linear = Linear {
+                        weights,
+                        intercept: fit.intercept,
+                    };
+                    return Ok(Self::Learned { linear, left_out });
+                }
+            }
+        }
+    }
+
+    /// In words.
+    pub fn describe(&self, streams: &[String]) -> String {
+        let Self::Learned { linear, .. } = self else {
+            return match streams {
+                [one] => format!("`{one}` alone"),
+                _ => "mean of the likelihood ratios".into(),
+            };
+        };
+        let weight = |(stream, weight): (&String, &f64)| {
+            // Of log10 on both sides.
+            format!("{:.2} of `{stream}`", weight / LN_10)
+        };
+        let weights = streams.iter().zip(&linear.weights).map(weight);
+        weights.collect::<Vec<_>>().join(" + ")
+    }
+
+    /// The fused log10 likelihood ratio.
+    ///
+    /// # Panics
+    /// Where there is not one for each stream.
+    pub fn llr(&self, llrs: &[f64]) -> f64 {
+        match self {
+            Self::Learned { linear, .. } => linear.llr(llrs),
+            Self::Mean => mean_lr(llrs, &vec![1.0 / llrs.len() as f64; llrs.len()]),
+        }
+    }
+}
+
+/// log10 of Σ aⱼ·LRⱼ.
+pub fn mean_lr(llrs: &[f64], shares: &[f64]) -> f64 {
+    let top = llrs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !top.is_finite() {
+        return top;
+    }
+    let of = |(llr, share): (&f64, &f64)| share * ((llr - top) * LN_10).exp();
+    top + llrs.iter().zip(shares).map(of).sum::<f64>().log10()
+}
+
+/// How much hangs on single streams.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fragility {
+    /// The fused log10 likelihood ratio without each stream.
+    pub without: Vec<f64>,
+    /// What the strongest stream in favour adds, of what all in favour add; 0 where none is.
+    pub concentration: f64,
+}
+
+impl Fragility {
+    /// Of what each stream adds to a sum, log10.
+    pub fn of(parts: &[f64]) -> Self {
+        let total: f64 = parts.iter().sum();
+        let positive: f64 = parts.iter().filter(|p| **p > 0.0).sum();
+        let most = parts.iter().copied().fold(0.0, f64::max);
+        Self {
+            without: parts.iter().map(|part| total - part).collect(),
+            concentration: if positive > 0.0 { most / positive } else { 0.0 },
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The chain from scores of several probes to one bounded likelihood ratio, and its validation.
+
+mod cohort;
+mod fit;
+mod fusion;
+mod interval;
+mod known;
+mod plan;
+mod typicality;
+mod validated;
+mod validation;
+mod verbal;
+
+pub use fit::{Settings, System};
+pub use fusion::{Fragility, Fusion, mean_lr as mean_of_lrs};
+pub use interval::{Draws, interval};
+pub use known::{Known, Scores, Taught};
+pub use plan::{Needed, lineages_needed};
+pub use typicality::{Domain, Typicality};
+pub use validated::{Validated, Validation};
+pub use validation::{
+    AtShare, Judged, LeaveOut, Rate, Summary, held_out, judge, permuted, repeated,
+};
+pub use verbal::{Support, posterior, with_procedural_error};
+
+#[cfg(test)]
+mod tests;

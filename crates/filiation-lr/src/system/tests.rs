@@ -1,0 +1,230 @@
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::calibrate::{Smoothing, mean_lr, tail_ratio};
+use crate::system::mean_of_lrs;
+
+/// Draws from N(0, 1): twelve uniforms less six would cut the tails, so by Box and Muller.
+fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let radius = (-2.0 * rng.random::<f64>().max(1e-300).ln()).sqrt();
+    radius * (2.0 * std::f64::consts::PI * rng.random::<f64>()).cos()
+}
+
+/// Students of 4 teachers and clean lineages. Each probe gives a candidate N(0, 1), and the true teacher
+/// `lead` more; the second probe shares half of its variance with the first.
+fn population(students: usize, clean: usize, lead: f64, seed: u64) -> Vec<Known> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut known = Vec::new();
+    for at in 0..students + clean {
+        let teacher = (at < students).then(|| at % 4);
+        let mut scores = Scores::new();
+        for candidate in 0..4 {
+            let lead = if teacher == Some(candidate) {
+                lead
+            } else {
+                0.0
+            };
+            let shared = normal(&mut rng);
+            let own = normal(&mut rng);
+            let second = 0.5_f64.sqrt() * (shared + own);
+            for (stream, score) in [("a", shared + lead), ("b", second + lead)] {
+                let of = scores.entry(stream.into()).or_default();
+                of.insert(format!("t{candidate}"), score);
+            }
+        }
+        known.push(Known {
+            name: format!("m{at}"),
+            lineage: format!("l{at:04}"),
+            family: Some(format!("f{}", at % 3)),
+            taught: teacher.map(|t| Taught {
+                teacher: format!("t{t}"),
+                siblings: if t < 2 {
+                    vec![format!("t{}", 1 - t)]
+                } else {
+                    vec![]
+                },
+                share: if at % 8 < 4 { 1.0 } else { 0.3 },
+                by: "text".into(),
+            }),
+            scores,
+        });
+    }
+    known
+}
+
+fn settings(streams: &[&str]) -> Settings {
+    Settings::of(streams.iter().map(|s| (*s).to_owned()).collect())
+}
+
+#[test]
+fn a_system_finds_teachers_that_it_has_not_seen() {
+    let known = population(80, 200, 3.5, 1);
+    let judged = judge(&known, &settings(&["a", "b"]), LeaveOut::Teacher).expect("enough");
+    assert_eq!(judged.len(), 280);
+    let summary = Summary::of(&judged).expect("both classes");
+    assert!(summary.cllr < 0.45, "{}", summary.cllr);
+    assert!(summary.cllr_min <= summary.cllr);
+    let first = summary.teacher_first.expect("students");
+    assert_eq!(
+        (first.of, summary.teacher_first_with_sibling.expect("40").of),
+        (80, 40)
+    );
+    assert!(first.rate > 0.9, "{first:?}");
+    let over = summary.misleading_over_10.expect("clean lineages");
+    assert!(over.of == 200 && over.rate < 0.03, "{over:?}");
+    let alarms = summary.false_positive_rate.expect("clean lineages");
+    assert!(alarms.interval.lower < 0.01, "{alarms:?}");
+    let [mean, error] = summary.mean_lr_h2;
+    assert!(mean <= 1.0 + 2.0 * error, "{mean} {error}");
+    assert_eq!(summary.by_share.len(), 2);
+    for leave_out in [LeaveOut::Nothing, LeaveOut::Lineage, LeaveOut::Family] {
+        let judged = judge(&known, &settings(&["a"]), leave_out).expect("enough");
+        let names: Vec<&str> = judged.iter().map(|j| j.name.as_str()).collect();
+        let order: Vec<&str> = known.iter().map(|k| k.name.as_str()).collect();
+        assert_eq!(names, order);
+    }
+}
+
+#[test]
+fn claims_stay_within_bounds_and_duplicates_change_nothing() {
+    let known = population(60, 90, 4.0, 2);
+    let system = System::fit(&known, &settings(&["a", "b"])).expect("enough");
+    let bounds = system.bounds();
+    assert!(bounds.upper <= 90_f64.log10() && bounds.lower >= -(60_f64.log10()));
+    let tail = tail_ratio(system.held_out(), Smoothing::Misleading(1.0));
+    assert!(bounds.upper <= tail.upper);
+    for k in &known {
+        for candidate in ["t0", "t1", "t2", "t3"] {
+            let llr = system.llr(&k.scores, candidate).expect("a score");
+            assert!(llr >= bounds.lower && llr <= bounds.upper);
+        }
+    }
+    let change = repeated(&known, &settings(&["a", "b"]), 10).expect("enough");
+    assert!(change < 1e-9, "{change}");
+}
+
+#[test]
+fn shuffled_histories_say_nothing() {
+    let known = population(40, 80, 4.0, 3);
+    let quiet = permuted(&known, &settings(&["a", "b"]), 100, 5).expect("enough");
+    let quiet = quiet.expect("runs");
+    assert!(
+        quiet.interval.upper >= 0.95 && quiet.rate > 0.9,
+        "{quiet:?}"
+    );
+}
+
+/// Of one stream, the log10 LR of the truth: "largest of the wrong candidates" against the own score,
+/// by many draws; here only how often a report exceeds it tenfold.
+#[test]
+fn no_tier_claims_ten_times_the_truth() {
+    // Calibrated bi-Gaussian scores: the score is its own ln LR with σ² = 9, so that the truth is known
+    // where there is one candidate.
+    let variance: f64 = 9.0;
+    for (students, clean) in [(8, 40), (20, 60), (50, 200)] {
+        let (mut over, mut all) = (0, 0);
+        for seed in 0..60 {
+            let mut rng = ChaCha8Rng::seed_from_u64(1000 + seed);
+            let values: Vec<(f64, bool)> = (0..students + clean)
+                .map(|at| {
+                    let sign = if at < students { 0.5 } else { -0.5 };
+                    (
+                        sign * variance + variance.sqrt() * normal(&mut rng),
+                        at < students,
+                    )
+                })
+                .collect();
+            let sample = crate::calibrate::Sample::singly(values).expect("both classes");
+            let fit = crate::calibrate::ShrunkLogistic::default();
+            let fit = fit.fit_one(&sample).expect("a fit");
+            let llrs = sample.map(|v| fit.llr(&[v])).expect("no NaN");
+            let cap = tail_ratio(&llrs, Smoothing::Misleading(1.0)).upper;
+            let cap = cap.min(f64::from(clean).log10());
+            for step in 1..=30 {
+                let truth = f64::from(step) * 0.1;
+                let reported = fit.llr(&[truth * std::f64::consts::LN_10]).min(cap);
+                over += u32::from(reported > truth + 1.0);
+                all += 1;
+            }
+        }
+        assert!(
+            over * 100 < all,
+            "{over} of {all} with {students} and {clean}"
+        );
+    }
+}
+
+#[test]
+fn held_out_clean_lineages_average_at_most_one() {
+    let (mut sum, mut errors) = (0.0, 0.0);
+    for seed in 0..5 {
+        let known = population(60, 120, 3.0, 20 + seed);
+        let system = System::fit(&known, &settings(&["a", "b"])).expect("enough");
+        let (mean, error) = mean_lr(system.held_out());
+        sum += mean;
+        errors += error * error;
+    }
+    let (mean, error) = (sum / 5.0, errors.sqrt() / 5.0);
+    assert!(mean <= 1.0 + 2.0 * error, "{mean} {error}");
+}
+
+#[test]
+fn an_interval_holds_the_ratio_and_depends_on_the_seed_alone() {
+    let known = population(12, 40, 3.0, 4);
+    let draws = Draws {
+        count: 60,
+        ..Draws::default()
+    };
+    let settings = settings(&["a"]);
+    let case = (&known[0].scores, "t0");
+    let found = interval(&known, &settings, case, draws).expect("enough");
+    let found = found.expect("a score");
+    let system = System::fit(&known, &settings).expect("enough");
+    let llr = system.llr(case.0, case.1).expect("a score");
+    assert!(found.lower <= llr && llr <= found.upper, "{found:?} {llr}");
+    let again = interval(&known, &settings, case, draws).expect("enough");
+    assert_eq!(Some(found), again);
+    assert_eq!(interval(&known, &settings, (case.0, "t9"), draws), Ok(None));
+}
+
+#[test]
+fn what_has_no_contrast_is_refused() {
+    let one = population(4, 0, 3.0, 5);
+    assert!(matches!(
+        System::fit(&one, &settings(&["a"])),
+        Err(crate::LrError::TooFew {
+            distilled: false,
+            ..
+        })
+    ));
+    let none = population(0, 30, 3.0, 6);
+    assert!(System::fit(&none, &settings(&["a"])).is_err());
+    assert!(System::fit(&[], &settings(&["a"])).is_err());
+    // One lineage a hundred times is one lineage.
+    let mut same = population(4, 100, 3.0, 7);
+    for k in &mut same[4..] {
+        k.lineage = "clean".into();
+    }
+    assert!(matches!(
+        System::fit(&same, &settings(&["a"])),
+        Err(crate::LrError::TooFew {
+            distilled: false,
+            got: 1,
+            ..
+        })
+    ));
+    let far = population(40, 60, 3.0, 8);
+    assert!(System::fit(&far, &settings(&["no such probe"])).is_err());
+}
+
+#[test]
+fn a_mean_of_ratios_is_no_product() {
+    assert!((mean_of_lrs(&[2.0, 2.0], &[0.5, 0.5]) - 2.0).abs() < 1e-12);
+    let mixed = mean_of_lrs(&[300.0, 0.0], &[0.5, 0.5]);
+    assert!((mixed - (300.0 + 0.5_f64.log10())).abs() < 1e-12);
+    assert_eq!(
+        mean_of_lrs(&[f64::INFINITY, 0.0], &[0.5, 0.5]),
+        f64::INFINITY
+    );
+}
