@@ -6,4 +6,5 @@ mod population;
 mod streams;
 #[path = "../audit/tiny.rs"]
 mod tiny;
+mod validation;
 mod watermark;

@@ -50,7 +50,10 @@ pub enum LrError {
         teacher: String,
     },
     /// Too few lineages to leave one out, or to say anything.
-    #[error("{got} lineages with distilled = {distilled}, expected at least {expected}")]
+    #[error(
+        "{got} lineages with distilled = {distilled}, expected at least {expected}\n\
+         hint: what is left out takes its lineages with it; students that share a base share a lineage"
+    )]
     TooFew {
         /// The class.
         distilled: bool,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use filiation_audit::population::{Family, Known, Learned, Manifest};
+use filiation_checkpoint::{Checkpoint, Limits};
 use filiation_core::Role;
 use filiation_lab::{Lineage, Signal, Tie};
 
@@ -52,6 +53,10 @@ impl ManifestArgs {
             );
         }
         let split = |group: &String| group.split(',').map(str::to_owned).collect();
+        let mut families = families(&lineages);
+        for family in &mut families {
+            family.kind = Some(kind(&self.models.join(&family.base))?);
+        }
         let manifest = Manifest {
             format: 1,
             models: self.named.unwrap_or(self.models),
@@ -65,7 +70,7 @@ impl ManifestArgs {
             raw: false,
             limit: None,
             seed: self.seed,
-            families: families(&lineages),
+            families,
         };
         manifest.check()?;
         if json {
@@ -121,6 +126,13 @@ fn learned(lineage: &Lineage) -> Option<Learned> {
     })
 }
 
+/// Layers and width.
+fn kind(model: &Path) -> Result<String> {
+    let checkpoint = Checkpoint::open(model, &Limits::default())?;
+    let config = checkpoint.config();
+    Ok(format!("{}x{}", config.layers.len(), config.width))
+}
+
 fn families(lineages: &[Lineage]) -> Vec<Family> {
     let suspects = || lineages.iter().filter(|l| l.role == Role::Suspect);
     let known = |lineage: &Lineage| Known {
@@ -136,6 +148,7 @@ fn families(lineages: &[Lineage]) -> Vec<Family> {
             Family {
                 controls: controls.filter(of_base).map(|l| l.name.clone()).collect(),
                 suspects: suspects().filter(of_base).map(known).collect(),
+                kind: None,
                 base,
             }
         })
@@ -161,12 +174,11 @@ fn text(mut manifest: Manifest) -> Result<String> {
     let quoted = |name: &str| format!("{name:?}");
     for family in &families {
         let controls: Vec<String> = family.controls.iter().map(|c| quoted(c)).collect();
-        write!(
-            text,
-            "\n[[family]]\nbase = {}\ncontrols = [{}]\nsuspects = [\n",
-            quoted(&family.base),
-            controls.join(", ")
-        )?;
+        write!(text, "\n[[family]]\nbase = {}\n", quoted(&family.base))?;
+        if let Some(kind) = &family.kind {
+            writeln!(text, "kind = {}", quoted(kind))?;
+        }
+        write!(text, "controls = [{}]\nsuspects = [\n", controls.join(", "))?;
         for known in &family.suspects {
             write!(text, "  {{ model = {}", quoted(&known.model))?;
             if known.independent {

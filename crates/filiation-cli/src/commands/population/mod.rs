@@ -1,9 +1,15 @@
 mod build;
 mod manifest;
 mod pilot;
+mod plan;
+mod plot;
+mod show;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 use clap::Subcommand;
+use filiation_lr::Record;
 
 /// Suspects of known history.
 #[derive(Subcommand)]
@@ -14,6 +20,10 @@ pub(crate) enum Population {
     Build(build::Build),
     /// Judge every probe on the scores of a population.
     Pilot(pilot::Pilot),
+    /// Fit likelihood ratios on a population and show how they fare on models that were left out.
+    Show(show::Show),
+    /// Say how many lineages a claim needs.
+    Plan(plan::Plan),
 }
 
 impl Population {
@@ -22,6 +32,33 @@ impl Population {
             Self::Manifest(command) => command.run(json),
             Self::Build(command) => command.run(json),
             Self::Pilot(command) => command.run(json),
+            Self::Show(command) => command.run(json),
+            Self::Plan(command) => command.run(json),
         }
     }
+}
+
+/// The records of score files, one a line.
+fn records(paths: &[PathBuf]) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
+        for (i, line) in text.lines().enumerate() {
+            let record = serde_json::from_str(line).with_context(|| {
+                format!("`{}` line {} is no record of scores", path.display(), i + 1)
+            })?;
+            records.push(record);
+        }
+    }
+    Ok(records)
+}
+
+/// The score files of arguments that may be folders.
+fn score_files(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let file = |path: &PathBuf| match path.is_dir() {
+        true => path.join("scores.jsonl"),
+        false => path.clone(),
+    };
+    paths.iter().map(file).collect()
 }

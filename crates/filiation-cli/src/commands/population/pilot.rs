@@ -1,9 +1,8 @@
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use filiation_core::{Axis, Basis};
-use filiation_lr::Record;
 use filiation_lr::pilot::{Effect, Pilot as Judged, Rate, Row, pilot};
 use tabled::builder::Builder;
 use tabled::settings::Style;
@@ -24,17 +23,7 @@ pub(crate) struct Pilot {
 
 impl Pilot {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let mut records: Vec<Record> = Vec::new();
-        for path in &self.scores {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read `{}`", path.display()))?;
-            for (i, line) in text.lines().enumerate() {
-                let record = serde_json::from_str(line).with_context(|| {
-                    format!("`{}` line {} is no record of scores", path.display(), i + 1)
-                })?;
-                records.push(record);
-            }
-        }
+        let records = super::records(&self.scores)?;
         let judged = pilot(&records);
         if json {
             return output::json(&judged);
