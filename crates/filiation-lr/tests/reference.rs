@@ -5,9 +5,9 @@
 //! formulas evaluated with scipy; arrays are H2 first, then H1, and infinities are strings.
 
 use filiation_lr::calibrate::{
-    Bandwidth, Bounds, Density, Isotonic, Labelled, Linear, Sample, ShrunkLogistic, Smoothing,
-    Table, bigaussian_cllr, bigaussian_eer, bigaussian_variance, cllr, cllr_calibration, cllr_min,
-    dev_pav, ece, ece_without, share_above, share_at_least, tail_ratio, venn_abers,
+    Bandwidth, BiGaussian, Bounds, Density, Isotonic, Labelled, Linear, Sample, ShrunkLogistic,
+    Smoothing, Table, bigaussian_cllr, bigaussian_eer, bigaussian_variance, cllr, cllr_calibration,
+    cllr_min, dev_pav, ece, ece_without, share_above, share_at_least, tail_ratio, venn_abers,
 };
 use filiation_lr::system::Fragility;
 use serde_json::Value;
@@ -378,4 +378,38 @@ fn lineages_count_once() {
             );
         }
     }
+}
+
+#[test]
+fn calibrated_scores_stay_what_they_are() {
+    // Quantiles of N(±σ²/2, σ²): each score is its own ln LR.
+    let (n, variance) = (400_u32, 6.0_f64);
+    let quantile = |i: u32| {
+        let share = (f64::from(i) + 0.5) / f64::from(n);
+        filiation_stats::normal_quantile(share).expect("inside (0, 1)")
+    };
+    let of = |sign: f64, distilled| {
+        let value = move |i| {
+            (
+                sign * 0.5 * variance + variance.sqrt() * quantile(i),
+                distilled,
+            )
+        };
+        (0..n).map(value)
+    };
+    let sample = Sample::singly(of(-1.0, false).chain(of(1.0, true))).expect("both classes");
+    let fit = BiGaussian::fit(&sample, &ShrunkLogistic::default()).expect("a fit");
+    assert!(
+        (fit.variance() - variance).abs() < 0.2,
+        "{}",
+        fit.variance()
+    );
+    for step in -8..=8 {
+        let truth = f64::from(step) * 0.25;
+        let found = fit.llr(truth * std::f64::consts::LN_10);
+        assert!((found - truth).abs() < 0.06, "{found}, expected {truth}");
+    }
+    // The least squares of one and the tails of the other agree where there are data.
+    let density = Density::fit(&sample, Bandwidth::Silverman).expect("scores differ");
+    assert!((density.llr(1.0) - 1.0 / std::f64::consts::LN_10).abs() < 0.06);
 }

@@ -6,6 +6,7 @@ mod fusion;
 mod interval;
 mod known;
 mod plan;
+mod summary;
 mod typicality;
 mod validated;
 mod validation;
@@ -16,11 +17,10 @@ pub use fusion::{Fragility, Fusion, mean_lr as mean_of_lrs};
 pub use interval::{Draws, interval};
 pub use known::{Known, Scores, Taught};
 pub use plan::{Needed, lineages_needed};
+pub use summary::{AtShare, Rate, Summary, held_out};
 pub use typicality::{Domain, Typicality};
 pub use validated::{Validated, Validation};
-pub use validation::{
-    AtShare, Judged, LeaveOut, Rate, Summary, held_out, judge, permuted, repeated,
-};
+pub use validation::{Judged, LeaveOut, judge, permuted, repeated};
 pub use verbal::{Support, posterior, with_procedural_error};
 
 #[cfg(test)]

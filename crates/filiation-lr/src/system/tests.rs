@@ -17,7 +17,7 @@ fn population(students: usize, clean: usize, lead: f64, seed: u64) -> Vec<Known>
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut known = Vec::new();
     for at in 0..students + clean {
-        let teacher = (at < students).then(|| at % 4);
+        let teacher = (at < students).then_some(at % 4);
         let mut scores = Scores::new();
         for candidate in 0..4 {
             let lead = if teacher == Some(candidate) {

@@ -2,7 +2,8 @@ use serde::Serialize;
 
 use super::fit::{Settings, System};
 use super::known::Known;
-use super::validation::{Judged, LeaveOut, Rate, Summary, judge, permuted, repeated};
+use super::summary::{Rate, Summary};
+use super::validation::{Judged, LeaveOut, judge, permuted, repeated};
 use crate::{LrError, Population, Shortfall, Tier};
 
 /// Runs with shuffled histories.

@@ -2,22 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use filiation_core::Interval;
-use filiation_stats::clopper_pearson;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::fit::{Settings, System, Training, Weighted, own_and_largest, sample};
+use super::fit::{Settings, System, Training, Weighted, own_and_largest};
 use super::known::Known;
+use super::summary::Rate;
 use crate::LrError;
-use crate::calibrate::{Sample, cllr, cllr_min, dev_pav, equal_error_rate, mean_lr};
 
-const LEVEL: f64 = 0.95;
 /// Nominal size of the test that gives the rate of false positives.
-const SIZE: f64 = 0.01;
+pub(super) const SIZE: f64 = 0.01;
 
 /// What is left out together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,184 +169,6 @@ fn judged(system: &System, known: &Known, settings: &Settings) -> Judged {
     }
 }
 
-/// So many of so many, with the Clopper-Pearson interval of the rate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Rate {
-    /// Those.
-    pub hits: u64,
-    /// All.
-    pub of: u64,
-    /// Hits over all.
-    pub rate: f64,
-    /// At 95 %.
-    pub interval: Interval,
-}
-
-impl Rate {
-    /// `None` of nothing.
-    pub fn of(hits: impl Iterator<Item = bool>) -> Option<Self> {
-        let (mut yes, mut all) = (0, 0);
-        for hit in hits {
-            yes += u64::from(hit);
-            all += 1;
-        }
-        let interval = clopper_pearson(yes, all, LEVEL).ok()?;
-        Some(Self {
-            hits: yes,
-            of: all,
-            rate: yes as f64 / all as f64,
-            interval,
-        })
-    }
-}
-
-/// What the judgements come to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// Bits.
-    pub cllr: f64,
-    /// What the order alone would allow, bits.
-    pub cllr_min: f64,
-    /// The difference, bits.
-    pub cllr_calibration: f64,
-    /// Mean distance from the best calibration, log10; none where classes do not overlap.
-    pub dev_pav: Option<f64>,
-    /// On the convex hull.
-    pub equal_error_rate: f64,
-    /// Clean lineages of which some candidate has an LR above 10.
-    pub misleading_over_10: Option<Rate>,
-    /// Clean lineages of which some candidate has an LR above 1.
-    pub misleading_over_1: Option<Rate>,
-    /// Students whose teacher has an LR below 1.
-    pub misleading_below_1: Option<Rate>,
-    /// Clean lineages of which some candidate has p of at most 1 %.
-    pub false_positive_rate: Option<Rate>,
-    /// Students whose teacher has the largest LR.
-    pub teacher_first: Option<Rate>,
-    /// The same of students whose teacher has a sibling among the candidates.
-    pub teacher_first_with_sibling: Option<Rate>,
-    /// Mean LR over H2, and its standard error: calibrated, it is at most 1.
-    pub mean_lr_h2: [f64; 2],
-    /// Cllr by teacher, bits, students against all of H2.
-    pub cllr_by_teacher: BTreeMap<String, f64>,
-    /// By signal and share.
-    pub by_share: Vec<AtShare>,
-}
-
-/// Students of one signal and share.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AtShare {
-    /// `text` or `logits`.
-    pub by: String,
-    /// Share of the training rows.
-    pub share: f64,
-    /// p of the teacher is at most 1 %.
-    pub found: Option<Rate>,
-    /// The teacher has the largest LR.
-    pub first: Option<Rate>,
-    /// Median bounded log10 LR of the teacher.
-    pub median_llr: Option<f64>,
-}
-
-impl Summary {
-    /// Of judged models.
-    ///
-    /// # Errors
-    /// [`LrError::EmptyClass`] where there are no students, or nobody else.
-    pub fn of(judged: &[Judged]) -> Result<Self, LrError> {
-        let llrs = held_out(judged)?;
-        let clean = || judged.iter().filter(|j| j.teacher.is_none());
-        let least = cllr_min(&llrs)?;
-        let over = |limit: f64| {
-            Rate::of(per_lineage(
-                clean().map(|j| (j, j.largest_other > Some(limit))),
-            ))
-        };
-        let teachers: BTreeSet<&str> = judged.iter().filter_map(|j| j.teacher.as_deref()).collect();
-        let mut cllr_by_teacher = BTreeMap::new();
-        for teacher in teachers {
-            let of = llrs_of(judged, teacher)?;
-            cllr_by_teacher.insert(teacher.to_owned(), cllr(&of));
-        }
-        let (mean, error) = mean_lr(&llrs);
-        Ok(Self {
-            cllr: cllr(&llrs),
-            cllr_min: least,
-            cllr_calibration: cllr(&llrs) - least,
-            dev_pav: dev_pav(&llrs),
-            equal_error_rate: equal_error_rate(&llrs),
-            misleading_over_10: over(1.0),
-            misleading_over_1: over(0.0),
-            misleading_below_1: Rate::of(judged.iter().filter_map(|j| Some(j.own? < 0.0))),
-            false_positive_rate: Rate::of(per_lineage(
-                clean().filter_map(|j| Some((j, j.p_other? <= SIZE))),
-            )),
-            teacher_first: Rate::of(judged.iter().filter_map(|j| j.first)),
-            teacher_first_with_sibling: Rate::of(
-                judged.iter().filter_map(|j| j.first_with_sibling),
-            ),
-            mean_lr_h2: [mean, error],
-            cllr_by_teacher,
-            by_share: by_share(judged),
-        })
-    }
-}
-
-/// One answer a lineage: whether any of its models hit.
-fn per_lineage<'a>(
-    hits: impl Iterator<Item = (&'a Judged, bool)>,
-) -> std::collections::btree_map::IntoValues<&'a str, bool> {
-    let mut lineages: BTreeMap<&str, bool> = BTreeMap::new();
-    for (judged, hit) in hits {
-        *lineages.entry(&judged.lineage).or_default() |= hit;
-    }
-    lineages.into_values()
-}
-
-/// The log10 likelihood ratios of judged models: H1 of the students that `which` takes, H2 of all.
-fn llrs(judged: &[Judged], which: impl Fn(&Judged) -> bool) -> Result<Sample, LrError> {
-    let mut values = Vec::new();
-    for j in judged {
-        let own = j.own.filter(|_| which(j));
-        for (value, distilled) in [(own, true), (j.largest_other, false)] {
-            values.extend(value.map(|v| (v, distilled, j.lineage.as_str(), 1.0)));
-        }
-    }
-    sample(&values)
-}
-
-fn llrs_of(judged: &[Judged], teacher: &str) -> Result<Sample, LrError> {
-    llrs(judged, |j| j.teacher.as_deref() == Some(teacher))
-}
-
-fn by_share(judged: &[Judged]) -> Vec<AtShare> {
-    let mut cells: Vec<(&str, f64)> = Vec::new();
-    for j in judged {
-        if let (Some(by), Some(share)) = (j.by.as_deref(), j.share)
-            && !cells.contains(&(by, share))
-        {
-            cells.push((by, share));
-        }
-    }
-    cells.sort_by(|a, b| b.0.cmp(a.0).then(b.1.total_cmp(&a.1)));
-    let cell = |(by, share): (&str, f64)| {
-        let of = || {
-            let inside = |j: &&Judged| j.by.as_deref() == Some(by) && j.share == Some(share);
-            judged.iter().filter(inside)
-        };
-        let mut own: Vec<f64> = of().filter_map(|j| j.own).collect();
-        own.sort_by(f64::total_cmp);
-        AtShare {
-            by: by.to_owned(),
-            share,
-            found: Rate::of(of().filter_map(|j| Some(j.p_own? <= SIZE))),
-            first: Rate::of(of().filter_map(|j| j.first)),
-            median_llr: (!own.is_empty()).then(|| own[own.len() / 2]),
-        }
-    };
-    cells.into_iter().map(cell).collect()
-}
-
 /// Share of runs in which a system fitted on shuffled histories says nothing: |log10 LR| below 0.3 for
 /// a model that it has not seen.
 ///
@@ -419,13 +238,4 @@ pub fn repeated(known: &[Known], settings: &Settings, times: usize) -> Result<f6
         }
     }
     Ok(most)
-}
-
-/// Bounded log10 likelihood ratios of judged models: of the true teacher under H1, of the largest other
-/// candidate under H2.
-///
-/// # Errors
-/// [`LrError::EmptyClass`] where there are no students, or nobody else.
-pub fn held_out(judged: &[Judged]) -> Result<Sample, LrError> {
-    llrs(judged, |_| true)
 }
