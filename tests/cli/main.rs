@@ -1,6 +1,7 @@
 //! The binary as a user meets it: exit codes, standard output and error, bad input.
 
 mod bad_input;
+mod known_lineages;
 mod lineage;
 mod population;
 mod streams;
