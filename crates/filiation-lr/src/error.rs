@@ -63,3 +63,20 @@ pub enum LrError {
         expected: usize,
     },
 }
+
+/// Refuses the first setting that does not fit: name, value, whether it does, and its range.
+pub(crate) fn check_settings(
+    settings: &[(&'static str, f64, bool, &'static str)],
+) -> Result<(), LrError> {
+    let bad = settings
+        .iter()
+        .find(|(_, got, fits, _)| !(*fits && got.is_finite()));
+    match bad.copied() {
+        None => Ok(()),
+        Some((name, got, _, expected)) => Err(LrError::Setting {
+            name,
+            got,
+            expected,
+        }),
+    }
+}

@@ -3,6 +3,7 @@ use std::f64::consts::LN_10;
 use super::metrics::softplus;
 use super::{Sample, Table};
 use crate::LrError;
+use crate::error::check_settings;
 
 const MOST_STEPS: usize = 200;
 const MOST_HALVINGS: i32 = 60;
@@ -122,7 +123,7 @@ impl ShrunkLogistic {
     }
 
     fn check(&self, sources: f64) -> Result<(), LrError> {
-        let settings = [
+        check_settings(&[
             (
                 "prior",
                 self.prior,
@@ -137,17 +138,7 @@ impl ShrunkLogistic {
             ),
             ("sources", sources, sources > 0.0, "above 0"),
             ("ridge", self.ridge, self.ridge >= 0.0, "at least 0"),
-        ];
-        for (name, got, fits, expected) in settings {
-            if !(fits && got.is_finite()) {
-                return Err(LrError::Setting {
-                    name,
-                    got,
-                    expected,
-                });
-            }
-        }
-        Ok(())
+        ])
     }
 }
 

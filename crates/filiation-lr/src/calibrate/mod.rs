@@ -22,5 +22,6 @@ pub use metrics::{
     cllr, cllr_calibration, cllr_min, dev_pav, ece, ece_without, equal_error_rate, mean_lr,
     share_above, share_at_least,
 };
+pub(crate) use sample::counts;
 pub use sample::{Labelled, Sample, Table};
 pub use venn_abers::venn_abers;

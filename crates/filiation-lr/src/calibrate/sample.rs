@@ -33,24 +33,19 @@ impl Sample {
         Self::new(items.collect())
     }
 
-    /// Values with the lineages of their models. Those of one lineage and class weigh 1 together.
+    /// Values with the lineages of their models and the weight of each lineage: those of one lineage and
+    /// class weigh that much together.
     ///
     /// # Errors
     /// As [`Sample::singly`].
-    pub fn by_lineage<'a>(
-        values: impl IntoIterator<Item = (f64, bool, &'a str)>,
-    ) -> Result<Self, LrError> {
-        let values: Vec<_> = values.into_iter().collect();
-        let mut counts: BTreeMap<(&str, bool), f64> = BTreeMap::new();
-        for (_, distilled, lineage) in &values {
-            *counts.entry((lineage, *distilled)).or_default() += 1.0;
-        }
-        let item = |(value, distilled, lineage)| Labelled {
+    pub fn by_lineage(values: &[(f64, bool, &str, f64)]) -> Result<Self, LrError> {
+        let counts = counts(values.iter().map(|v| (v.2, v.1)));
+        let item = |&(value, distilled, lineage, weight): &(f64, bool, &str, f64)| Labelled {
             value,
             distilled,
-            weight: 1.0 / counts[&(lineage, distilled)],
+            weight: weight / counts[&(lineage, distilled)],
         };
-        Self::new(values.into_iter().map(item).collect())
+        Self::new(values.iter().map(item).collect())
     }
 
     /// Values with weights.
@@ -136,6 +131,17 @@ impl Sample {
         });
         Self { items }
     }
+}
+
+/// How many values there are of each lineage and class.
+pub(crate) fn counts<'a>(
+    values: impl Iterator<Item = (&'a str, bool)>,
+) -> BTreeMap<(&'a str, bool), f64> {
+    let mut counts = BTreeMap::new();
+    for key in values {
+        *counts.entry(key).or_default() += 1.0;
+    }
+    counts
 }
 
 /// Scores of several streams, a row a model.

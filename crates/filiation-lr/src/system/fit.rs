@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
 
+use filiation_core::BoundedLlr;
+
 use super::cohort::Cohort;
 use super::fusion::Fusion;
 use super::known::{Known, Scores};
 use crate::LrError;
 use crate::calibrate::{
-    Bounds, Labelled, Linear, Sample, ShrunkLogistic, Smoothing, Table, tail_ratio, venn_abers,
+    Bounds, Labelled, Linear, Sample, ShrunkLogistic, Smoothing, Table, counts, tail_ratio,
+    venn_abers,
 };
 use crate::{Population, Tier};
 
@@ -121,9 +124,9 @@ impl System {
     }
 
     /// The same within the bounds.
-    pub fn llr(&self, scores: &Scores, candidate: &str) -> Option<f64> {
+    pub fn llr(&self, scores: &Scores, candidate: &str) -> Option<BoundedLlr> {
         let llr = self.unbounded(scores, candidate)?;
-        Some(llr.clamp(self.bounds.lower, self.bounds.upper))
+        BoundedLlr::new(llr, self.bounds.lower, self.bounds.upper).ok()
     }
 
     /// The log10 likelihood ratio of each stream by itself, before recalibration and bounds.
@@ -251,10 +254,7 @@ impl Training<'_> {
                 rows.push((row, distilled, &known.lineage, *weight));
             }
         }
-        let mut counts: BTreeMap<(&str, bool), f64> = BTreeMap::new();
-        for (_, distilled, lineage, _) in &rows {
-            *counts.entry((lineage, *distilled)).or_default() += 1.0;
-        }
+        let counts = counts(rows.iter().map(|row| (row.2, row.1)));
         let rows: Vec<(&[f64], Labelled)> = rows
             .iter()
             .map(|(row, distilled, lineage, weight)| {
@@ -294,7 +294,7 @@ impl Training<'_> {
                 }
             }
         }
-        sample(&values)
+        Sample::by_lineage(&values)
     }
 
     /// The part that each lineage belongs to: lineages in their order, those with students and those
@@ -345,18 +345,4 @@ pub(super) fn own_and_largest(
         }
     }
     (own, largest)
-}
-
-/// Values with class, lineage and the weight of the lineage.
-pub(super) fn sample(values: &[(f64, bool, &str, f64)]) -> Result<Sample, LrError> {
-    let mut counts: BTreeMap<(&str, bool), f64> = BTreeMap::new();
-    for (_, distilled, lineage, _) in values {
-        *counts.entry((lineage, *distilled)).or_default() += 1.0;
-    }
-    let item = |(value, distilled, lineage, weight): &(f64, bool, &str, f64)| Labelled {
-        value: *value,
-        distilled: *distilled,
-        weight: weight / counts[&(*lineage, *distilled)],
-    };
-    Sample::new(values.iter().map(item).collect())
 }

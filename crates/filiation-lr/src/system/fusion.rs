@@ -1,5 +1,7 @@
 use std::f64::consts::LN_10;
 
+use filiation_stats::anytime::average_log10_e;
+
 use crate::LrError;
 use crate::calibrate::{Linear, ShrunkLogistic, Table};
 
@@ -81,19 +83,10 @@ impl Fusion {
     pub fn llr(&self, llrs: &[f64]) -> f64 {
         match self {
             Self::Learned { linear, .. } => linear.llr(llrs),
-            Self::Mean => mean_lr(llrs, &vec![1.0 / llrs.len() as f64; llrs.len()]),
+            // Of regressions of finite scores, so finite.
+            Self::Mean => average_log10_e(llrs).unwrap_or(f64::NAN),
         }
     }
-}
-
-/// log10 of Σ aⱼ·LRⱼ.
-pub fn mean_lr(llrs: &[f64], shares: &[f64]) -> f64 {
-    let top = llrs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if !top.is_finite() {
-        return top;
-    }
-    let of = |(llr, share): (&f64, &f64)| share * ((llr - top) * LN_10).exp();
-    top + llrs.iter().zip(shares).map(of).sum::<f64>().log10()
 }
 
 /// How much hangs on single streams.

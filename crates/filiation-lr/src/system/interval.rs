@@ -72,7 +72,9 @@ pub fn interval(
             known: &drawn,
             without: None,
         };
-        Ok(System::of(training, settings)?.llr(scores, candidate))
+        Ok(System::of(training, settings)?
+            .llr(scores, candidate)
+            .map(|llr| llr.log10))
     };
     let found: Vec<Option<f64>> = (0..draws.count)
         .into_par_iter()

@@ -13,7 +13,7 @@ mod validation;
 mod verbal;
 
 pub use fit::{Settings, System};
-pub use fusion::{Fragility, Fusion, mean_lr as mean_of_lrs};
+pub use fusion::{Fragility, Fusion};
 pub use interval::{Draws, interval};
 pub use known::{Known, Scores, Taught};
 pub use plan::{Needed, lineages_needed};

@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use crate::LrError;
+use crate::error::check_settings;
 
 /// How many clean lineages, none of them misleading, a claim of a likelihood ratio needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,7 +20,7 @@ pub struct Needed {
 /// # Errors
 /// [`LrError::Setting`] for a claim that is not above 1, or a sensitivity outside (0, 1].
 pub fn lineages_needed(claim: f64, sensitivity: f64) -> Result<Needed, LrError> {
-    let settings = [
+    check_settings(&[
         ("claim", claim, claim > 1.0, "above 1"),
         (
             "sensitivity",
@@ -27,16 +28,7 @@ pub fn lineages_needed(claim: f64, sensitivity: f64) -> Result<Needed, LrError> 
             sensitivity > 0.0 && sensitivity <= 1.0,
             "above 0, at most 1",
         ),
-    ];
-    for (name, got, fits, expected) in settings {
-        if !(fits && got.is_finite()) {
-            return Err(LrError::Setting {
-                name,
-                got,
-                expected,
-            });
-        }
-    }
+    ])?;
     let rate = sensitivity / claim;
     // A hair less, so that 10 / 0.5 needs 19 whatever the rounding.
     let whole = |x: f64| (x - 1e-9).ceil().clamp(1.0, f64::from(u32::MAX)) as u32;

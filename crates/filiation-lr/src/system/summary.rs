@@ -4,7 +4,6 @@ use filiation_core::Interval;
 use filiation_stats::clopper_pearson;
 use serde::Serialize;
 
-use super::fit::sample;
 use super::validation::{Judged, SIZE};
 use crate::LrError;
 use crate::calibrate::{Sample, cllr, cllr_min, dev_pav, equal_error_rate, mean_lr};
@@ -154,7 +153,7 @@ fn llrs(judged: &[Judged], which: impl Fn(&Judged) -> bool) -> Result<Sample, Lr
             values.extend(value.map(|v| (v, distilled, j.lineage.as_str(), 1.0)));
         }
     }
-    sample(&values)
+    Sample::by_lineage(&values)
 }
 
 fn llrs_of(judged: &[Judged], teacher: &str) -> Result<Sample, LrError> {

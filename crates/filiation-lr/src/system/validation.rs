@@ -140,7 +140,7 @@ fn groups(known: &[&Known], leave_out: LeaveOut) -> Vec<String> {
 
 fn judged(system: &System, known: &Known, settings: &Settings) -> Judged {
     let raw = |c: &str| system.unbounded(&known.scores, c);
-    let bounded = |c: &str| system.llr(&known.scores, c);
+    let bounded = |c: &str| Some(system.llr(&known.scores, c)?.log10);
     let (own, largest_other) = own_and_largest(known, settings, None, bounded);
     let (raw_own, raw_other) = own_and_largest(known, settings, None, raw);
     let first = match (raw_own, raw_other) {
@@ -205,7 +205,7 @@ pub fn permuted(
         };
         let system = System::of(training, settings)?;
         let case = &shuffled[case];
-        let llr = |c: &str| system.llr(&case.scores, c);
+        let llr = |c: &str| Some(system.llr(&case.scores, c)?.log10);
         let (own, largest) = own_and_largest(case, settings, None, llr);
         Ok(own.or(largest).map(|llr| llr.abs() < 0.3))
     };
@@ -233,7 +233,7 @@ pub fn repeated(known: &[Known], settings: &Settings, times: usize) -> Result<f6
         for candidate in k.candidates(&settings.streams) {
             let [a, b] = [&once, &often].map(|s| s.llr(&k.scores, candidate));
             if let (Some(a), Some(b)) = (a, b) {
-                most = most.max((a - b).abs());
+                most = most.max((a.log10 - b.log10).abs());
             }
         }
     }
