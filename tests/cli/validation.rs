@@ -35,6 +35,7 @@ fn record(at: usize, teacher: Option<usize>) -> Record {
         model: Digest::of(&at.to_le_bytes()),
         lineage: format!("l{at:03}"),
         kind: Some(format!("k{}", at % 3)),
+        features: Default::default(),
         history: match teacher {
             None => History::FineTune,
             Some(teacher) => History::Distilled {
@@ -51,6 +52,9 @@ fn record(at: usize, teacher: Option<usize>) -> Record {
             basis: Basis::Population,
             controls: 0,
             candidates: (0..4).map(candidate).collect(),
+            leads: (0..4)
+                .flat_map(|i| (i + 1..4).map(move |j| score(i) - score(j)))
+                .collect(),
         }),
     }
 }

@@ -25,5 +25,5 @@ pub use error::LrError;
 pub use evidence::{Evidence, Ranked, weigh};
 pub use ladder::{LADDER, Needs, Population, Rung, Shortfall, Tier};
 pub use opinion::{Agreement, Opinion, ProbeRank};
-pub use record::{Candidate, Cost, History, Outcome, Record, Scored};
+pub use record::{Candidate, Cost, History, Outcome, Record, Scored, features};
 pub use setting::Setting;

@@ -1,6 +1,7 @@
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use filiation_core::{Abstention, Axis, Basis, Digest, MethodId, Statistic};
+use filiation_core::{Abstention, Axis, Basis, Digest, MethodId, Party, Role, Statistic};
 use serde::{Deserialize, Serialize};
 
 /// What one probe said of one suspect of known history: a line of `scores.jsonl`.
@@ -18,6 +19,9 @@ pub struct Record {
     pub kind: Option<String>,
     /// Where it comes from.
     pub history: History,
+    /// What the case is like apart from its scores: [`features`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub features: BTreeMap<String, f64>,
     /// How the scores were computed.
     pub method: MethodId,
     /// What was asked of each teacher.
@@ -79,6 +83,10 @@ pub struct Scored {
     pub controls: u32,
     /// One entry a candidate, in the order of the case.
     pub candidates: Vec<Candidate>,
+    /// The suspect's own lead of candidate i over candidate j > i, controls not taken off, row by row;
+    /// empty where a lead depends on who else is a candidate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leads: Vec<f64>,
 }
 
 /// The score of a candidate.
@@ -129,11 +137,31 @@ impl Scored {
             log10_e: c.exact.and_then(|e| e.log10_e),
             weight: detail("weight/suspect", &c.candidate),
         };
+        let names: Vec<&String> = statistic.candidates.iter().map(|c| &c.candidate).collect();
+        let lead = |i: usize, j: usize| {
+            let key = format!("lead/{}/{}", names[i], names[j]);
+            statistic.details.get(&key).copied()
+        };
+        let pairs = (0..names.len()).flat_map(|i| (i + 1..names.len()).map(move |j| (i, j)));
+        let leads: Option<Vec<f64>> = pairs.map(|(i, j)| lead(i, j)).collect();
         Self {
             axis: statistic.axis,
             basis: statistic.basis,
             controls: statistic.controls.len() as u32,
             candidates: statistic.candidates.iter().map(candidate).collect(),
+            leads: leads.unwrap_or_default(),
+        }
+    }
+
+    /// The suspect's own lead of candidate `i` over candidate `j`, by place; `None` where leads are not
+    /// kept.
+    pub fn lead(&self, i: usize, j: usize) -> Option<f64> {
+        let n = self.candidates.len();
+        let at = |i: usize, j: usize| i * (2 * n - i - 1) / 2 + j - i - 1;
+        match i.cmp(&j) {
+            Ordering::Less if j < n => self.leads.get(at(i, j)).copied(),
+            Ordering::Greater if i < n => self.leads.get(at(j, i)).map(|lead| -lead),
+            _ => None,
         }
     }
 
@@ -146,5 +174,55 @@ impl Scored {
     pub fn largest(&self) -> Option<f64> {
         let scores = self.candidates.iter().map(|c| c.score);
         scores.max_by(f64::total_cmp)
+    }
+}
+
+/// What a case is like apart from its scores: log10 of the parameters of suspect and base, and the mean
+/// of that of the teachers. A case that is unlike the models of a population in these is outside what
+/// was validated on them.
+pub fn features(parties: &[Party]) -> BTreeMap<String, f64> {
+    let mut features = BTreeMap::new();
+    for role in [Role::Suspect, Role::Base, Role::Teacher] {
+        let sizes = parties.iter().filter(|p| p.role == role);
+        let sizes: Vec<f64> = sizes
+            .map(|p| (p.identity.parameters.max(1) as f64).log10())
+            .collect();
+        if !sizes.is_empty() {
+            let mean = sizes.iter().sum::<f64>() / sizes.len() as f64;
+            features.insert(format!("log10-parameters/{}", role.as_str()), mean);
+        }
+    }
+    features
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lead_is_found_from_either_side() {
+        let candidate = |name: &str| Candidate {
+            name: name.into(),
+            score: 0.0,
+            interval: None,
+            effect: None,
+            units: 1,
+            log10_p_among_controls: None,
+            log10_p: None,
+            log10_e: None,
+            weight: None,
+        };
+        let scored = Scored {
+            axis: Axis::TeacherIdentity,
+            basis: Basis::Population,
+            controls: 0,
+            candidates: ["a", "b", "c", "d"].map(candidate).to_vec(),
+            // ab, ac, ad, bc, bd, cd
+            leads: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        };
+        assert_eq!(scored.lead(0, 3), Some(3.0));
+        assert_eq!(scored.lead(1, 2), Some(4.0));
+        assert_eq!(scored.lead(3, 2), Some(-6.0));
+        assert_eq!((scored.lead(2, 2), scored.lead(0, 4)), (None, None));
     }
 }

@@ -187,10 +187,10 @@ impl Building<'_> {
         measured: ProbeRecord,
     ) -> Record {
         let suspect = &run.parties()[0];
-        let lineage = if known.independent {
-            &known.model
-        } else {
-            &family.base
+        let lineage = match (&known.lineage, known.independent) {
+            (Some(lineage), _) => lineage,
+            (None, true) => &known.model,
+            (None, false) => &family.base,
         };
         Record {
             suspect: suspect.name.clone(),
@@ -198,6 +198,7 @@ impl Building<'_> {
             lineage: lineage.clone(),
             kind: family.kind.clone(),
             history: self.manifest.history(known),
+            features: filiation_lr::features(run.parties()),
             method: measured.method,
             cost: cost(plan),
             outcome: match measured.outcome {

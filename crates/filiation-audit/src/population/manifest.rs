@@ -68,6 +68,13 @@ pub struct Family {
 pub struct Known {
     /// The model.
     pub model: String,
+    /// The suspect's name, where it is not that of the model: one model may be held against a base that is
+    /// its own, and against one that is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its lineage, where that is neither its base nor itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<String>,
     /// Whether it has its own initialisation: the base is then only said to be its base, and it is
     /// a lineage of its own.
     #[serde(default)]
@@ -130,8 +137,9 @@ impl Manifest {
         }
         let mut names = BTreeSet::new();
         for known in self.families.iter().flat_map(|f| &f.suspects) {
-            if !names.insert(&known.model) {
-                return value("suspects", format!("`{}` twice", known.model), "each once");
+            let name = known.name.as_ref().unwrap_or(&known.model);
+            if !names.insert(name) {
+                return value("suspects", format!("`{name}` twice"), "each once");
             }
             let Some(learned) = &known.learned else {
                 continue;
@@ -157,7 +165,10 @@ impl Manifest {
     /// found from `folder`, that of the manifest.
     pub(super) fn case(&self, family: &Family, known: &Known, folder: &Path) -> Case {
         let entries = |names: &[String]| names.iter().map(Entry::at).collect();
-        let suspect = Entry::at(&known.model);
+        let mut suspect = Entry::at(&known.model);
+        if let Some(name) = &known.name {
+            suspect.name.clone_from(name);
+        }
         Case {
             name: suspect.name.clone(),
             probes: self.probes.clone(),

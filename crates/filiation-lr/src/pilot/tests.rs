@@ -27,6 +27,7 @@ fn record(probe: &str, suspect: String, lineage: &str, history: History, lead: [
         suspect,
         lineage: lineage.into(),
         kind: None,
+        features: BTreeMap::new(),
         history,
         method: MethodId::new(probe, 1, &[]),
         cost: Cost {
@@ -38,6 +39,7 @@ fn record(probe: &str, suspect: String, lineage: &str, history: History, lead: [
             basis: Basis::Population,
             controls: 4,
             candidates: candidates.collect(),
+            leads: vec![],
         }),
     }
 }

@@ -1,16 +1,13 @@
 use std::collections::BTreeMap;
 
-use filiation_core::BoundedLlr;
+use filiation_core::{BoundedLlr, Proposition};
 
-use super::cohort::Cohort;
+use super::against::{Against, headline};
 use super::fusion::Fusion;
 use super::known::{Known, Scores};
 use crate::LrError;
-use crate::calibrate::{
-    Bounds, Labelled, Linear, Sample, ShrunkLogistic, Smoothing, Table, counts, tail_ratio,
-    venn_abers,
-};
-use crate::{Population, Tier};
+use crate::Population;
+use crate::calibrate::{Bounds, Labelled, Linear, Sample, ShrunkLogistic, Table, counts};
 
 /// How scores become likelihood ratios.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,20 +31,23 @@ impl Settings {
     }
 }
 
-/// A calibrated system: normalisation by a cohort, one regression a stream, fusion, recalibration on
-/// likelihood ratios of models that were left out of the steps before, and bounds.
+/// A calibrated system: one regression a stream, fusion, recalibration on likelihood ratios of models
+/// that were left out of the steps before, and bounds.
 ///
 /// H1 is "distilled from the candidate", with the score of the true teacher. H2 is "not": for the last
 /// two steps each model counts with the largest of all candidates that are not its teacher, which is
-/// what an accuser would point at.
+/// what an accuser would point at. Each alternative has a recalibration and bounds of its own, on the
+/// models for which it is true; the headline is the least of their ratios.
 #[derive(Debug, Clone, PartialEq)]
 pub struct System {
     streams: Vec<String>,
     chain: Chain,
+    /// On all models.
     recalibration: Linear,
     /// Recalibrated log10 likelihood ratios of models left out.
     held_out: Sample,
-    bounds: Bounds,
+    /// By alternative.
+    against: Vec<Against>,
     counts: Population,
     candidates: usize,
 }
@@ -55,7 +55,6 @@ pub struct System {
 /// Everything before recalibration.
 #[derive(Debug, Clone, PartialEq)]
 struct Chain {
-    cohort: Cohort,
     calibrators: Vec<Linear>,
     fusion: Fusion,
 }
@@ -97,15 +96,26 @@ impl System {
             known: &usable,
             ..training
         };
-        let held_out = training.held_out(settings)?;
+        let held = training.held_out(settings)?;
+        let values: Vec<_> = held.iter().map(Held::value).collect();
+        let held_out = Sample::by_lineage(&values)?;
         let recalibration = settings.logistic.fit_one(&held_out)?.rising();
         let held_out = held_out.map(|llr| recalibration.llr(&[llr]))?;
         let counts = training.counts();
+        let mut against = Vec::new();
+        for alternative in Proposition::ALTERNATIVES {
+            let of: Vec<_> = held
+                .iter()
+                .filter(|h| h.under == Proposition::Distilled || h.under == alternative)
+                .map(Held::value)
+                .collect();
+            against.extend(Against::fit(alternative, &of, &counts, &settings.logistic)?);
+        }
         Ok(Self {
             streams: streams.clone(),
             chain: Chain::fit(training, settings)?,
             recalibration,
-            bounds: bounds(&held_out, &counts),
+            against,
             held_out,
             counts,
             candidates: usable
@@ -116,17 +126,33 @@ impl System {
         })
     }
 
-    /// The log10 likelihood ratio of a candidate before the bounds; `None` where a probe has no score of
-    /// it.
-    pub fn unbounded(&self, scores: &Scores, candidate: &str) -> Option<f64> {
-        let fused = self.chain.llr(&self.streams, scores, candidate)?;
-        Some(self.recalibration.llr(&[fused]))
+    /// The fused log10 likelihood ratio of a candidate before recalibration; `None` where a probe has no
+    /// score of it.
+    fn fused(&self, scores: &Scores, candidate: &str) -> Option<f64> {
+        self.chain.llr(&self.streams, scores, candidate)
     }
 
-    /// The same within the bounds.
+    /// The log10 likelihood ratio of a candidate over all alternatives together, before bounds: what
+    /// candidates are ranked by.
+    pub fn unbounded(&self, scores: &Scores, candidate: &str) -> Option<f64> {
+        Some(self.recalibration.llr(&[self.fused(scores, candidate)?]))
+    }
+
+    /// The log10 likelihood ratio against each alternative that the population has models of, within
+    /// its bounds.
+    pub fn llrs(&self, scores: &Scores, candidate: &str) -> Option<Vec<(Proposition, BoundedLlr)>> {
+        let fused = self.fused(scores, candidate)?;
+        let of = |a: &Against| Some((a.alternative(), a.llr(fused)?));
+        self.against.iter().map(of).collect()
+    }
+
+    /// The headline: the least of [`Self::llrs`].
     pub fn llr(&self, scores: &Scores, candidate: &str) -> Option<BoundedLlr> {
-        let llr = self.unbounded(scores, candidate)?;
-        BoundedLlr::new(llr, self.bounds.lower, self.bounds.upper).ok()
+        headline(
+            self.llrs(scores, candidate)?
+                .into_iter()
+                .map(|(_, llr)| llr),
+        )
     }
 
     /// The log10 likelihood ratio of each stream by itself, before recalibration and bounds.
@@ -139,12 +165,21 @@ impl System {
         &self.chain.fusion
     }
 
-    /// The least and the greatest likelihood ratio of a score by Venn-Abers prediction.
+    /// The least and the greatest likelihood ratio of a score by Venn-Abers prediction, against the
+    /// alternative of the headline.
     pub fn venn_abers(&self, scores: &Scores, candidate: &str) -> Option<[f64; 2]> {
-        Some(venn_abers(
-            &self.held_out,
-            self.unbounded(scores, candidate)?,
-        ))
+        let fused = self.fused(scores, candidate)?;
+        let least = self
+            .against
+            .iter()
+            .filter_map(|a| Some((a, a.llr(fused)?.log10)));
+        let (against, _) = least.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(against.venn_abers(fused))
+    }
+
+    /// What stands against H1, each with its models.
+    pub fn against(&self) -> &[Against] {
+        &self.against
     }
 
     /// The probes, in the order of their parts.
@@ -152,9 +187,17 @@ impl System {
         &self.streams
     }
 
-    /// What may be claimed at most.
-    pub const fn bounds(&self) -> Bounds {
-        self.bounds
+    /// What may be claimed at most: the tightest of all alternatives.
+    pub fn bounds(&self) -> Bounds {
+        let all = self.against.iter().map(Against::bounds);
+        all.reduce(|a, b| Bounds {
+            lower: a.lower.min(b.lower),
+            upper: a.upper.min(b.upper),
+        })
+        .unwrap_or(Bounds {
+            lower: 0.0,
+            upper: 0.0,
+        })
     }
 
     /// Recalibrated log10 likelihood ratios of the models, each left out of the steps before.
@@ -173,25 +216,25 @@ impl System {
     }
 }
 
-/// The tighter of the tail-ratio bound, the number of lineages, and what the ladder allows.
-fn bounds(held_out: &Sample, counts: &Population) -> Bounds {
-    let tail = tail_ratio(held_out, Smoothing::Misleading(1.0));
-    let ladder = match Tier::of(counts) {
-        Tier::Tier0 => 0.0,
-        Tier::Tier1 => 1.0,
-        Tier::Tier2 | Tier::Tier3 | Tier::Tier4 => 2.0,
-    };
-    let lineages = |count: u32| f64::from(count).max(1.0).log10();
-    Bounds {
-        lower: tail.lower.max(-lineages(counts.distilled)).max(-ladder),
-        upper: tail.upper.min(lineages(counts.other)).min(ladder),
+/// The fused log10 likelihood ratio of a model that was left out.
+struct Held<'a> {
+    llr: f64,
+    /// What is true of it.
+    under: Proposition,
+    lineage: &'a str,
+    weight: f64,
+}
+
+impl Held<'_> {
+    fn value(&self) -> (f64, bool, &str, f64) {
+        let distilled = self.under == Proposition::Distilled;
+        (self.llr, distilled, self.lineage, self.weight)
     }
 }
 
 impl Chain {
     fn fit(training: Training<'_>, settings: &Settings) -> Result<Self, LrError> {
-        let cohort = Cohort::fit(training.known);
-        let rows = training.rows(&cohort, &settings.streams)?;
+        let rows = training.rows(&settings.streams)?;
         let mut calibrators = Vec::with_capacity(settings.streams.len());
         for stream in 0..settings.streams.len() {
             let fit = settings.logistic.fit(&rows.columns(&[stream]))?;
@@ -199,7 +242,6 @@ impl Chain {
         }
         let llrs = rows.map(|stream, score| calibrators[stream].llr(&[score]))?;
         Ok(Self {
-            cohort,
             calibrators,
             fusion: Fusion::fit(&llrs, &settings.logistic)?,
         })
@@ -207,7 +249,7 @@ impl Chain {
 
     fn parts(&self, streams: &[String], scores: &Scores, candidate: &str) -> Option<Vec<f64>> {
         let of = |(stream, fit): (&String, &Linear)| {
-            Some(fit.llr(&[self.cohort.score(scores, stream, candidate)?]))
+            Some(fit.llr(&[*scores.get(stream)?.get(candidate)?]))
         };
         streams.iter().zip(&self.calibrators).map(of).collect()
     }
@@ -239,14 +281,14 @@ impl Training<'_> {
     }
 
     /// A row for every model and candidate.
-    fn rows(&self, cohort: &Cohort, streams: &[String]) -> Result<Table, LrError> {
+    fn rows(&self, streams: &[String]) -> Result<Table, LrError> {
         let mut rows: Vec<(Vec<f64>, bool, &str, f64)> = Vec::new();
         for (known, weight) in self.known {
             for candidate in known.candidates(streams) {
                 if Some(candidate) == self.without {
                     continue;
                 }
-                let score = |stream: &String| cohort.score(&known.scores, stream, candidate);
+                let score = |stream: &String| known.scores.get(stream)?.get(candidate).copied();
                 let Some(row) = streams.iter().map(score).collect::<Option<Vec<_>>>() else {
                     continue;
                 };
@@ -270,9 +312,9 @@ impl Training<'_> {
     }
 
     /// Fused log10 likelihood ratios of every model by a chain that has not seen its lineage.
-    fn held_out(&self, settings: &Settings) -> Result<Sample, LrError> {
+    fn held_out(&self, settings: &Settings) -> Result<Vec<Held<'_>>, LrError> {
         let folds = self.folds(settings.folds)?;
-        let mut values = Vec::new();
+        let mut held = Vec::new();
         for fold in 0..settings.folds {
             let inside = |known: &Known| folds[known.lineage.as_str()] == fold;
             let rest: Weighted<'_> = self
@@ -289,12 +331,25 @@ impl Training<'_> {
             for (known, weight) in self.known.iter().filter(|(k, _)| inside(k)) {
                 let llr = |c: &str| chain.llr(&settings.streams, &known.scores, c);
                 let (own, largest) = own_and_largest(known, settings, self.without, llr);
-                for (value, distilled) in [(own, true), (largest, false)] {
-                    values.extend(value.map(|v| (v, distilled, known.lineage.as_str(), *weight)));
+                // A student without a sibling among the candidates is an easy case of Hc.
+                let other = match &known.taught {
+                    Some(_) if known.has_sibling(&settings.streams) => Proposition::Sibling,
+                    Some(_) => Proposition::Distilled,
+                    None if known.independent => Proposition::Independent,
+                    None => Proposition::SharedBase,
+                };
+                let largest = largest.filter(|_| other != Proposition::Distilled);
+                for (value, under) in [(own, Proposition::Distilled), (largest, other)] {
+                    held.extend(value.map(|llr| Held {
+                        llr,
+                        under,
+                        lineage: &known.lineage,
+                        weight: *weight,
+                    }));
                 }
             }
         }
-        Sample::by_lineage(&values)
+        Ok(held)
     }
 
     /// The part that each lineage belongs to: lineages in their order, those with students and those

@@ -1,14 +1,11 @@
 use std::collections::BTreeMap;
 
-use filiation_core::{Axis, Basis};
-
-use crate::LrError;
-use crate::record::{History, Outcome, Record};
+use crate::record::History;
 
 /// Scores of every candidate teacher, by probe and candidate.
 pub type Scores = BTreeMap<String, BTreeMap<String, f64>>;
 
-/// A model whose history is known, and what the probes said of it.
+/// A model whose history is known, and its scores in a case of a given form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
     /// Its name.
@@ -17,6 +14,8 @@ pub struct Known {
     pub lineage: String,
     /// What it was made from is of this kind, where families of bases are told apart.
     pub family: Option<String>,
+    /// Whether it is held against a base that is not its own (Hb where it had no teacher).
+    pub independent: bool,
     /// What it learned, and from whom.
     pub taught: Option<Taught>,
     /// Its scores by the probes of the teacher axis whose null is the population.
@@ -37,59 +36,17 @@ pub struct Taught {
 }
 
 impl Known {
-    /// The models of some records, in their order.
-    ///
-    /// # Errors
-    /// [`LrError::Contradiction`] for two histories of one model, [`LrError::Value`] for a score that is
-    /// not finite.
-    pub fn all(records: &[Record]) -> Result<Vec<Self>, LrError> {
-        let mut found: Vec<Self> = Vec::new();
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-        for (index, record) in records.iter().enumerate() {
-            let taught = Taught::of(&record.history);
-            let at = *places.entry(&record.suspect).or_insert_with(|| {
-                found.push(Self {
-                    name: record.suspect.clone(),
-                    lineage: record.lineage.clone(),
-                    family: record.kind.clone(),
-                    taught: taught.clone(),
-                    scores: Scores::new(),
-                });
-                found.len() - 1
-            });
-            let known = &mut found[at];
-            if known.taught != taught {
-                let teacher = [&known.taught, &taught].into_iter().flatten().next();
-                return Err(LrError::Contradiction {
-                    suspect: record.suspect.clone(),
-                    teacher: teacher.map(|t| t.teacher.clone()).unwrap_or_default(),
-                });
-            }
-            let Outcome::Scored(scored) = &record.outcome else {
-                continue;
-            };
-            if scored.axis != Axis::TeacherIdentity || scored.basis != Basis::Population {
-                continue;
-            }
-            let mut scores = BTreeMap::new();
-            for candidate in &scored.candidates {
-                if !candidate.score.is_finite() {
-                    return Err(LrError::Value {
-                        index,
-                        got: candidate.score,
-                        expected: "a finite score",
-                    });
-                }
-                scores.insert(candidate.name.clone(), candidate.score);
-            }
-            known.scores.insert(record.method.name().to_owned(), scores);
-        }
-        Ok(found)
-    }
-
     /// The teacher, where it had one.
     pub fn teacher(&self) -> Option<&str> {
         self.taught.as_ref().map(|t| t.teacher.as_str())
+    }
+
+    /// Whether a sibling of its teacher is among the candidates of these probes.
+    pub fn has_sibling(&self, streams: &[String]) -> bool {
+        let siblings = self.taught.iter().flat_map(|t| &t.siblings);
+        siblings
+            .into_iter()
+            .any(|s| self.candidates(streams).any(|c| c == s))
     }
 
     /// Whether every one of these probes scored it.
@@ -115,7 +72,7 @@ impl Known {
 }
 
 impl Taught {
-    fn of(history: &History) -> Option<Self> {
+    pub(super) fn of(history: &History) -> Option<Self> {
         match history {
             History::Distilled {
                 teacher,

@@ -1,22 +1,25 @@
 //! The chain from scores of several probes to one bounded likelihood ratio, and its validation.
 
-mod cohort;
+mod against;
 mod fit;
 mod fusion;
 mod interval;
 mod known;
 mod plan;
+mod subject;
 mod summary;
 mod typicality;
 mod validated;
 mod validation;
 mod verbal;
 
+pub use against::Against;
 pub use fit::{Settings, System};
 pub use fusion::{Fragility, Fusion};
 pub use interval::{Draws, interval};
 pub use known::{Known, Scores, Taught};
 pub use plan::{Needed, lineages_needed};
+pub use subject::{Frame, Leads, Subject};
 pub use summary::{AtShare, Rate, Summary, held_out};
 pub use typicality::{Domain, Typicality};
 pub use validated::{Validated, Validation};

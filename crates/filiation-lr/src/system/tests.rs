@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -12,12 +14,12 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
 
 /// Students of 4 teachers and clean lineages. Each probe gives a candidate N(0, 1), and the true teacher
 /// `lead` more; the second probe shares half of its variance with the first.
-fn population(students: usize, clean: usize, lead: f64, seed: u64) -> Vec<Known> {
+fn population(students: usize, clean: usize, lead: f64, seed: u64) -> Vec<Subject> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut known = Vec::new();
     for at in 0..students + clean {
         let teacher = (at < students).then_some(at % 4);
-        let mut scores = Scores::new();
+        let mut levels: [Vec<f64>; 2] = Default::default();
         for candidate in 0..4 {
             let lead = if teacher == Some(candidate) {
                 lead
@@ -27,15 +29,23 @@ fn population(students: usize, clean: usize, lead: f64, seed: u64) -> Vec<Known>
             let shared = normal(&mut rng);
             let own = normal(&mut rng);
             let second = 0.5_f64.sqrt() * (shared + own);
-            for (stream, score) in [("a", shared + lead), ("b", second + lead)] {
-                let of = scores.entry(stream.into()).or_default();
-                of.insert(format!("t{candidate}"), score);
-            }
+            levels[0].push(shared + lead);
+            levels[1].push(second + lead);
         }
-        known.push(Known {
+        let names: Vec<String> = (0..4).map(|k| format!("t{k}")).collect();
+        let leads = |of: &Vec<f64>| {
+            let leads = Leads::new(names.clone(), |i, j| Some(of[i] - of[j]));
+            leads.expect("finite").expect("two candidates")
+        };
+        let streams = ["a", "b"].into_iter().zip(&levels);
+        let leads = streams
+            .map(|(name, of)| (name.to_owned(), leads(of)))
+            .collect();
+        let of = Known {
             name: format!("m{at}"),
             lineage: format!("l{at:04}"),
             family: Some(format!("f{}", at % 3)),
+            independent: false,
             taught: teacher.map(|t| Taught {
                 teacher: format!("t{t}"),
                 siblings: if t < 2 {
@@ -46,10 +56,20 @@ fn population(students: usize, clean: usize, lead: f64, seed: u64) -> Vec<Known>
                 share: if at % 8 < 4 { 1.0 } else { 0.3 },
                 by: "text".into(),
             }),
-            scores,
+            scores: Scores::new(),
+        };
+        known.push(Subject {
+            known: of,
+            features: BTreeMap::new(),
+            leads,
         });
     }
     known
+}
+
+fn whole(subjects: &[Subject]) -> Vec<Known> {
+    let all: Vec<&Subject> = subjects.iter().collect();
+    Frame::WHOLE.known(&all, &all)
 }
 
 fn settings(streams: &[&str]) -> Settings {
@@ -59,7 +79,13 @@ fn settings(streams: &[&str]) -> Settings {
 #[test]
 fn a_system_finds_teachers_that_it_has_not_seen() {
     let known = population(80, 200, 3.5, 1);
-    let judged = judge(&known, &settings(&["a", "b"]), LeaveOut::Teacher).expect("enough");
+    let judged = judge(
+        &known,
+        &settings(&["a", "b"]),
+        Frame::WHOLE,
+        LeaveOut::Teacher,
+    )
+    .expect("enough");
     assert_eq!(judged.len(), 280);
     let summary = Summary::of(&judged).expect("both classes");
     assert!(summary.cllr < 0.45, "{}", summary.cllr);
@@ -78,16 +104,17 @@ fn a_system_finds_teachers_that_it_has_not_seen() {
     assert!(mean <= 1.0 + 2.0 * error, "{mean} {error}");
     assert_eq!(summary.by_share.len(), 2);
     for leave_out in [LeaveOut::Nothing, LeaveOut::Lineage, LeaveOut::Family] {
-        let judged = judge(&known, &settings(&["a"]), leave_out).expect("enough");
+        let judged = judge(&known, &settings(&["a"]), Frame::WHOLE, leave_out).expect("enough");
         let names: Vec<&str> = judged.iter().map(|j| j.name.as_str()).collect();
-        let order: Vec<&str> = known.iter().map(|k| k.name.as_str()).collect();
+        let order: Vec<&str> = known.iter().map(|k| k.known.name.as_str()).collect();
         assert_eq!(names, order);
     }
 }
 
 #[test]
 fn claims_stay_within_bounds_and_duplicates_change_nothing() {
-    let known = population(60, 90, 4.0, 2);
+    let subjects = population(60, 90, 4.0, 2);
+    let known = whole(&subjects);
     let system = System::fit(&known, &settings(&["a", "b"])).expect("enough");
     let bounds = system.bounds();
     assert!(bounds.upper <= 90_f64.log10() && bounds.lower >= -(60_f64.log10()));
@@ -99,14 +126,14 @@ fn claims_stay_within_bounds_and_duplicates_change_nothing() {
             assert!(llr >= bounds.lower && llr <= bounds.upper);
         }
     }
-    let change = repeated(&known, &settings(&["a", "b"]), 10).expect("enough");
+    let change = repeated(&subjects, &settings(&["a", "b"]), Frame::WHOLE, 10).expect("enough");
     assert!(change < 1e-9, "{change}");
 }
 
 #[test]
 fn shuffled_histories_say_nothing() {
     let known = population(40, 80, 4.0, 3);
-    let quiet = permuted(&known, &settings(&["a", "b"]), 100, 5).expect("enough");
+    let quiet = permuted(&known, &settings(&["a", "b"]), Frame::WHOLE, 100, 5).expect("enough");
     let quiet = quiet.expect("runs");
     assert!(
         quiet.interval.upper >= 0.95 && quiet.rate > 0.9,
@@ -158,7 +185,7 @@ fn no_tier_claims_ten_times_the_truth() {
 fn held_out_clean_lineages_average_at_most_one() {
     let (mut sum, mut errors) = (0.0, 0.0);
     for seed in 0..5 {
-        let known = population(60, 120, 3.0, 20 + seed);
+        let known = whole(&population(60, 120, 3.0, 20 + seed));
         let system = System::fit(&known, &settings(&["a", "b"])).expect("enough");
         let (mean, error) = mean_lr(system.held_out());
         sum += mean;
@@ -170,7 +197,7 @@ fn held_out_clean_lineages_average_at_most_one() {
 
 #[test]
 fn an_interval_holds_the_ratio_and_depends_on_the_seed_alone() {
-    let known = population(12, 40, 3.0, 4);
+    let known = whole(&population(12, 40, 3.0, 4));
     let draws = Draws {
         count: 60,
         ..Draws::default()
@@ -189,7 +216,7 @@ fn an_interval_holds_the_ratio_and_depends_on_the_seed_alone() {
 
 #[test]
 fn what_has_no_contrast_is_refused() {
-    let one = population(4, 0, 3.0, 5);
+    let one = whole(&population(4, 0, 3.0, 5));
     assert!(matches!(
         System::fit(&one, &settings(&["a"])),
         Err(crate::LrError::TooFew {
@@ -197,11 +224,11 @@ fn what_has_no_contrast_is_refused() {
             ..
         })
     ));
-    let none = population(0, 30, 3.0, 6);
+    let none = whole(&population(0, 30, 3.0, 6));
     assert!(System::fit(&none, &settings(&["a"])).is_err());
     assert!(System::fit(&[], &settings(&["a"])).is_err());
     // One lineage a hundred times is one lineage.
-    let mut same = population(4, 100, 3.0, 7);
+    let mut same = whole(&population(4, 100, 3.0, 7));
     for k in &mut same[4..] {
         k.lineage = "clean".into();
     }
@@ -213,7 +240,7 @@ fn what_has_no_contrast_is_refused() {
             ..
         })
     ));
-    let far = population(40, 60, 3.0, 8);
+    let far = whole(&population(40, 60, 3.0, 8));
     assert!(System::fit(&far, &settings(&["no such probe"])).is_err());
 }
 
@@ -222,4 +249,86 @@ fn a_mean_of_ratios_is_no_product() {
     assert!((Fusion::Mean.llr(&[2.0, 2.0]) - 2.0).abs() < 1e-12);
     let mixed = Fusion::Mean.llr(&[300.0, 0.0]);
     assert!((mixed - (300.0 + 0.5_f64.log10())).abs() < 1e-12);
+}
+
+#[test]
+fn a_case_of_fewer_candidates_is_held_against_cases_of_as_many() {
+    let subjects = population(40, 60, 3.0, 9);
+    let all: Vec<&Subject> = subjects.iter().collect();
+    let frame = Frame {
+        candidates: Some(2),
+        controls: Some(3),
+        seed: 4,
+    };
+    let known = frame.known(&all, &all);
+    let mut with_sibling = 0;
+    for k in &known {
+        let candidates: Vec<&String> = k.scores["a"].keys().collect();
+        assert_eq!(candidates.len(), 2);
+        assert!(k.taught.is_none() || k.scores["a"].contains_key(k.teacher().expect("one")));
+        with_sibling += usize::from(k.has_sibling(&["a".into()]));
+        // Of two candidates, one leads by as much as the other is behind.
+        let sum: f64 = k.scores["a"].values().sum();
+        assert!(sum.abs() < 1e-12);
+    }
+    // Half of the 20 students that have one, and a third of the others by chance.
+    assert!((8..=18).contains(&with_sibling), "{with_sibling}");
+    // The draw of a model does not hang on who else is there.
+    let fewer = frame.known(&all[..50], &all);
+    assert_eq!(fewer[..], known[..50]);
+    let judged = judge(&subjects, &settings(&["a"]), frame, LeaveOut::Lineage).expect("enough");
+    let first = Summary::of(&judged).expect("both classes").teacher_first;
+    assert!(first.expect("students").rate > 0.9, "{first:?}");
+}
+
+#[test]
+fn controls_take_off_what_is_common() {
+    let names = || ["x", "y", "z"].map(str::to_owned).to_vec();
+    let leads = |of: [f64; 3]| {
+        let leads = Leads::new(names(), |i, j| Some(of[i] - of[j]));
+        leads.expect("finite").expect("three candidates")
+    };
+    let suspect = leads([3.0, 1.0, 0.0]);
+    let controls = [leads([2.0, 0.5, 0.0]), leads([4.0, 0.5, 0.0])];
+    let scores = suspect.scores(&controls);
+    // x − y is 2 less 2.5; y − z is 1 less 0.5, y − x is 0.5.
+    assert!((scores["x"] + 0.5).abs() < 1e-12 && (scores["y"] - 0.5).abs() < 1e-12);
+    assert!((suspect.scores(&[])["x"] - 2.0).abs() < 1e-12);
+    assert!(Leads::new(names(), |_, _| Some(f64::NAN)).is_err());
+    assert_eq!(
+        Leads::new(names(), |i, _| (i == 0).then_some(1.0)),
+        Ok(None)
+    );
+}
+
+#[test]
+fn each_alternative_has_bounds_of_its_own() {
+    let mut subjects = population(60, 150, 4.0, 10);
+    for s in &mut subjects[60..90] {
+        s.known.independent = true;
+    }
+    let known = whole(&subjects);
+    let system = System::fit(&known, &settings(&["a"])).expect("enough");
+    let lineages: Vec<_> = system
+        .against()
+        .iter()
+        .map(|a| (a.alternative(), a.lineages()))
+        .collect();
+    use filiation_core::Proposition::{Independent, SharedBase, Sibling};
+    // 60 students, half of them of teachers with siblings.
+    assert_eq!(
+        lineages,
+        [(SharedBase, 120), (Independent, 30), (Sibling, 30)]
+    );
+    let case = &known[0].scores;
+    let llrs = system.llrs(case, "t0").expect("a score");
+    let least = llrs
+        .iter()
+        .map(|(_, llr)| llr.log10)
+        .fold(f64::INFINITY, f64::min);
+    assert_eq!(system.llr(case, "t0").expect("a score").log10, least);
+    // Thirty lineages allow no more than 10.
+    assert!(least <= 1.0, "{least}");
+    let [low, high] = system.venn_abers(case, "t0").expect("a score");
+    assert!(low <= high);
 }

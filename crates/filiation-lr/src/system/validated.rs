@@ -1,7 +1,13 @@
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::fit::{Settings, System};
 use super::known::Known;
+use filiation_core::Proposition;
+
+use super::against::Against;
+use super::subject::{Frame, Subject};
 use super::summary::{Rate, Summary};
 use super::validation::{Judged, LeaveOut, judge, permuted, repeated};
 use crate::{LrError, Population, Shortfall, Tier};
@@ -22,18 +28,47 @@ pub struct Validated {
     pub models: usize,
     /// Candidates of each.
     pub candidates: usize,
+    /// Controls of each: clean lineages other than its own.
+    pub controls: usize,
     /// The rung of the claim ladder.
     pub tier: Tier,
     /// What is missing for the next rung.
     pub missing: Option<Shortfall>,
-    /// Least and greatest log10 likelihood ratio that may be stated.
+    /// Least and greatest log10 likelihood ratio that may be stated, whatever the alternative.
     pub bounds: [f64; 2],
+    /// What may be stated against each alternative.
+    pub against: Vec<Bounded>,
     /// How the streams become one: their weights, or the mean of their likelihood ratios.
     pub fusion: String,
     /// Rates and costs.
     pub validation: Validation,
     /// Each model, its teacher left out.
     pub judged: Vec<Judged>,
+}
+
+/// What may be stated against one alternative.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bounded {
+    /// The alternative.
+    pub alternative: Proposition,
+    /// Independent lineages for which it is true.
+    pub lineages: u32,
+    /// The rung of the claim ladder.
+    pub tier: Tier,
+    /// Least and greatest log10 likelihood ratio.
+    pub bounds: [f64; 2],
+}
+
+impl From<&Against> for Bounded {
+    fn from(against: &Against) -> Self {
+        let bounds = against.bounds();
+        Self {
+            alternative: against.alternative(),
+            lineages: against.lineages(),
+            tier: against.tier(),
+            bounds: [bounds.lower, bounds.upper],
+        }
+    }
 }
 
 /// The same figures, three times.
@@ -58,10 +93,12 @@ impl Validated {
     ///
     /// # Errors
     /// [`LrError`] where the population is too small or lacks a class.
-    pub fn of(known: &[Known], settings: &Settings) -> Result<Self, LrError> {
-        let system = System::fit(known, settings)?;
-        let summary = |leave_out| Summary::of(&judge(known, settings, leave_out)?);
-        let judged = judge(known, settings, LeaveOut::Teacher)?;
+    pub fn of(subjects: &[Subject], settings: &Settings, frame: Frame) -> Result<Self, LrError> {
+        let all: Vec<&Subject> = subjects.iter().collect();
+        let known = frame.known(&all, &all);
+        let system = System::fit(&known, settings)?;
+        let summary = |leave_out| Summary::of(&judge(subjects, settings, frame, leave_out)?);
+        let judged = judge(subjects, settings, frame, LeaveOut::Teacher)?;
         let by_teacher = Summary::of(&judged)?;
         let population = Population {
             left_out_cllr: Some(by_teacher.cllr),
@@ -75,11 +112,13 @@ impl Validated {
             population,
             models: known.iter().filter(|k| k.has(&settings.streams)).count(),
             candidates: system.candidates(),
+            controls: frame.controls.unwrap_or_else(|| clean(&known)),
             tier,
             missing: tier
                 .next()
                 .and_then(|rung| rung.needs.shortfall(&population)),
             bounds: [bounds.lower, bounds.upper],
+            against: system.against().iter().map(Bounded::from).collect(),
             fusion: system.fusion().describe(system.streams()),
             validation: Validation {
                 in_sample: summary(LeaveOut::Nothing)?,
@@ -89,10 +128,18 @@ impl Validated {
                     true => Some(summary(LeaveOut::Family)?),
                     false => None,
                 },
-                shuffled_quiet: permuted(known, settings, SHUFFLES, 1)?,
-                change_by_repetition: repeated(known, settings, TIMES)?,
+                shuffled_quiet: permuted(subjects, settings, frame, SHUFFLES, 1)?,
+                change_by_repetition: repeated(subjects, settings, frame, TIMES)?,
             },
             judged,
         })
     }
+}
+
+/// Clean lineages from which controls are taken.
+fn clean(known: &[Known]) -> usize {
+    let clean = known
+        .iter()
+        .filter(|k| k.taught.is_none() && !k.independent);
+    clean.map(|k| &k.lineage).collect::<BTreeSet<_>>().len()
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::fit::{Settings, System, Training, Weighted, own_and_largest};
 use super::known::Known;
+use super::subject::{Frame, Subject};
 use super::summary::Rate;
 use crate::LrError;
 
@@ -56,16 +57,18 @@ pub struct Judged {
     pub p_own: Option<f64>,
 }
 
-/// Every model judged, what `leave_out` says left out.
+/// Every model judged in cases of one form, what `leave_out` says left out. Controls, of the models judged
+/// too, are among what is left.
 ///
 /// # Errors
 /// [`LrError`] of the fits, where what is left leaves too few.
 pub fn judge(
-    known: &[Known],
+    subjects: &[Subject],
     settings: &Settings,
+    frame: Frame,
     leave_out: LeaveOut,
 ) -> Result<Vec<Judged>, LrError> {
-    let usable: Vec<&Known> = known.iter().filter(|k| k.has(&settings.streams)).collect();
+    let usable = usable(subjects, settings);
     let groups = groups(&usable, leave_out);
     let names: BTreeSet<&str> = groups.iter().map(String::as_str).collect();
     let names: Vec<&str> = names.into_iter().collect();
@@ -74,17 +77,21 @@ pub fn judge(
         .map(|name| {
             let inside = |at: usize| leave_out != LeaveOut::Nothing && groups[at] == **name;
             let all = usable.iter().enumerate();
-            let rest: Weighted<'_> = all
+            let rest: Vec<&Subject> = all
                 .filter(|(at, _)| !inside(*at))
-                .map(|(_, k)| (*k, 1.0))
+                .map(|(_, s)| *s)
                 .collect();
+            let known = frame.known(&rest, &rest);
+            let weighted: Weighted<'_> = known.iter().map(|k| (k, 1.0)).collect();
             let training = Training {
-                known: &rest,
+                known: &weighted,
                 without: (leave_out == LeaveOut::Teacher).then_some(*name),
             };
             let system = System::of(training, settings)?;
             let tested = usable.iter().zip(&groups).filter(|(_, g)| g == name);
-            let judged = tested.map(|(k, _)| judged(&system, k, settings));
+            let tested: Vec<&Subject> = tested.map(|(s, _)| *s).collect();
+            let tested = frame.known(&tested, &rest);
+            let judged = tested.iter().map(|k| judged(&system, k, settings));
             Ok((*name, judged.collect()))
         })
         .collect::<Result<_, LrError>>()?;
@@ -97,8 +104,21 @@ pub fn judge(
     Ok(groups.iter().filter_map(next).collect())
 }
 
+/// Those that every stream measured.
+fn usable<'a>(subjects: &'a [Subject], settings: &Settings) -> Vec<&'a Subject> {
+    let measured = |s: &&Subject| {
+        settings
+            .streams
+            .iter()
+            .all(|name| s.leads.contains_key(name))
+    };
+    subjects.iter().filter(measured).collect()
+}
+
 /// The group of each model.
-fn groups(known: &[&Known], leave_out: LeaveOut) -> Vec<String> {
+fn groups(subjects: &[&Subject], leave_out: LeaveOut) -> Vec<String> {
+    let known: Vec<&Known> = subjects.iter().map(|s| &s.known).collect();
+    let known = &known[..];
     let teachers: BTreeSet<&str> = known.iter().filter_map(|k| k.teacher()).collect();
     let teachers: Vec<&str> = teachers.into_iter().collect();
     let mut taught: BTreeMap<&str, &str> = BTreeMap::new();
@@ -175,36 +195,41 @@ fn judged(system: &System, known: &Known, settings: &Settings) -> Judged {
 /// # Errors
 /// [`LrError`] of the fits.
 pub fn permuted(
-    known: &[Known],
+    subjects: &[Subject],
     settings: &Settings,
+    frame: Frame,
     runs: u32,
     seed: u64,
 ) -> Result<Option<Rate>, LrError> {
-    let usable: Vec<&Known> = known.iter().filter(|k| k.has(&settings.streams)).collect();
+    let usable = usable(subjects, settings);
     let one = |run: u32| -> Result<Option<bool>, LrError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(run));
         let mut order: Vec<usize> = (0..usable.len()).collect();
         order.shuffle(&mut rng);
-        let shuffled: Vec<Known> = order
+        let shuffled: Vec<Subject> = order
             .iter()
             .zip(&usable)
-            .map(|(from, k)| Known {
-                taught: usable[*from].taught.clone(),
-                ..(*k).clone()
+            .map(|(from, s)| {
+                let mut shuffled = (*s).clone();
+                shuffled
+                    .known
+                    .taught
+                    .clone_from(&usable[*from].known.taught);
+                shuffled.known.independent = usable[*from].known.independent;
+                shuffled
             })
             .collect();
-        let case = run as usize % shuffled.len();
-        let rest = shuffled
-            .iter()
-            .filter(|k| k.lineage != shuffled[case].lineage);
+        let shuffled: Vec<&Subject> = shuffled.iter().collect();
+        let known = frame.known(&shuffled, &shuffled);
+        let case = &known[run as usize % known.len()];
+        let rest = known.iter().filter(|k| k.lineage != case.lineage);
         let rest: Weighted<'_> = rest.map(|k| (k, 1.0)).collect();
         let training = Training {
             known: &rest,
             without: None,
         };
         let system = System::of(training, settings)?;
-        let case = &shuffled[case];
         let llr = |c: &str| Some(system.llr(&case.scores, c)?.log10);
         let (own, largest) = own_and_largest(case, settings, None, llr);
         Ok(own.or(largest).map(|llr| llr.abs() < 0.3))
@@ -220,16 +245,23 @@ pub fn permuted(
 ///
 /// # Errors
 /// [`LrError`] of the fits.
-pub fn repeated(known: &[Known], settings: &Settings, times: usize) -> Result<f64, LrError> {
-    let many: Vec<Known> = known
+pub fn repeated(
+    subjects: &[Subject],
+    settings: &Settings,
+    frame: Frame,
+    times: usize,
+) -> Result<f64, LrError> {
+    let usable = usable(subjects, settings);
+    let many: Vec<&Subject> = usable
         .iter()
-        .flat_map(|k| std::iter::repeat_n(k.clone(), times))
+        .flat_map(|s| std::iter::repeat_n(*s, times))
         .collect();
-    let [once, often] = [known, &many[..]].map(|known| System::fit(known, settings));
+    let [known, many] = [&usable, &many].map(|all| frame.known(all, all));
+    let [once, often] = [&known, &many].map(|known| System::fit(known, settings));
     let (once, often) = (once?, often?);
     let [a, b] = [once.bounds(), often.bounds()];
     let mut most = (a.lower - b.lower).abs().max((a.upper - b.upper).abs());
-    for k in known.iter().filter(|k| k.has(&settings.streams)) {
+    for k in &known {
         for candidate in k.candidates(&settings.streams) {
             let [a, b] = [&once, &often].map(|s| s.llr(&k.scores, candidate));
             if let (Some(a), Some(b)) = (a, b) {

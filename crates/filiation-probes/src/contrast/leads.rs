@@ -25,7 +25,27 @@ pub(crate) struct Leads<'a> {
     /// How many of them.
     pub(crate) units: usize,
     pub(crate) candidates: Vec<String>,
+    /// Whether the lead of one candidate over another is the same whoever else is a candidate.
+    pub(crate) pairwise: bool,
     pub(crate) bootstrap: Bootstrap,
+}
+
+/// The leads of the suspect by itself, before controls are taken off, and those of each control: what
+/// a population keeps, so that a case of fewer candidates or controls can be held against it.
+pub(crate) fn tell_leads(
+    details: &mut BTreeMap<String, f64>,
+    candidates: &[String],
+    own: &Lead,
+    controls: &[(String, Lead)],
+) {
+    for (k, name) in candidates.iter().enumerate() {
+        for (other, rival) in candidates.iter().enumerate().filter(|(o, _)| *o != k) {
+            details.insert(format!("lead/{name}/{rival}"), own[k][other]);
+            for (control, lead) in controls {
+                details.insert(format!("lead/{name}/{rival}/{control}"), lead[k][other]);
+            }
+        }
+    }
 }
 
 impl Leads<'_> {
@@ -44,6 +64,9 @@ impl Leads<'_> {
         let mut details = BTreeMap::new();
         details.insert("controls".to_owned(), controls.len() as f64);
         details.insert(format!("{}s", self.counted), self.units as f64);
+        if self.pairwise {
+            tell_leads(&mut details, &self.candidates, own, controls);
+        }
         for (k, name) in self.candidates.iter().enumerate() {
             let rival = scores.rivals[k];
             let margin = format!("margin/{name}/{}", self.candidates[rival]);
@@ -178,6 +201,7 @@ mod tests {
             counted: "item",
             units,
             candidates: names.to_vec(),
+            pairwise: true,
             bootstrap,
         };
         let controls: Vec<(String, Lead)> = (0..4)
@@ -209,5 +233,9 @@ mod tests {
         assert!(found.details["log10-p-among-controls/b"] > -0.1);
         assert!(found.details["margin/a/b"] > 0.0 || found.details["margin/a/c"] > 0.0);
         assert!(found.power.is_some());
+        // Of the units as they are: the mean of 0.5 + noise over that of 0.2.
+        let lead = found.details["lead/a/b"];
+        assert!(lead > 0.55 && lead < 0.65 && found.details["lead/b/a"] == -lead);
+        assert!(found.details["lead/b/a/c1"] == 0.01);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) mod simulated;
 mod table;
 
 pub(crate) use common::{Common, Given, fewest, given};
-pub(crate) use leads::{Lead, Leads, of_levels};
+pub(crate) use leads::{Lead, Leads, of_levels, tell_leads};
 pub(crate) use model_null::log10_p;
 pub(crate) use table::{Measured, Row, Seats, Table};
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use filiation_core::{Abstention, Axis, Basis, MethodId, Observations, Party, Reason, Statistic};
 use filiation_stats::{Bootstrap, moments};
 
-use super::{Contrast, Scores, finding, log10_p};
+use super::{Contrast, Lead, Scores, finding, log10_p, tell_leads};
 
 /// Smaller movements are rounding: the suspect does as its base does.
 const ROUNDING: f64 = 1e-9;
@@ -70,6 +70,22 @@ impl Row {
         (0..teachers)
             .map(|k| self.values.iter().map(|v| v[k]).sum::<f64>() / n)
             .collect()
+    }
+}
+
+impl Row {
+    /// Mean over units of the clipped difference of each teacher from each other one.
+    fn leads(&self, clip: f64) -> Lead {
+        let teachers = self.values.first().map_or(0, Vec::len);
+        let mean = |k: usize, other: usize| {
+            let held = self
+                .values
+                .iter()
+                .map(|v| (v[k] - v[other]).clamp(-clip, clip));
+            held.sum::<f64>() / self.values.len() as f64
+        };
+        let over = |k: usize| (0..teachers).map(|other| mean(k, other)).collect();
+        (0..teachers).map(over).collect()
     }
 }
 
@@ -184,6 +200,13 @@ impl Table {
         all.insert("controls".into(), self.controls.len() as f64);
         all.insert(format!("{counted}s"), self.suspect.values.len() as f64);
         all.insert(format!("{counted}s-left-out"), self.left_out as f64);
+        let controls: Vec<(String, Lead)> = self
+            .controls
+            .iter()
+            .map(|c| (c.model.clone(), c.leads(how.clip)))
+            .collect();
+        let own = self.suspect.leads(how.clip);
+        tell_leads(&mut all, &self.teachers, &own, &controls);
         for (k, teacher) in self.teachers.iter().enumerate() {
             if let Some(p) = self.against_controls(k, how.clip) {
                 all.insert(format!("log10-p-among-controls/{teacher}"), p);

@@ -105,6 +105,7 @@ impl Probe for DirectionalDisplacement {
             counted: "position",
             units: all.len(),
             candidates: seats.candidates(),
+            pairwise: false,
             bootstrap: self.bootstrap,
         };
         let nowhere = vec![0.0; seats.teachers.len()];

@@ -101,6 +101,7 @@ impl Probe for DivergenceAgreement {
             counted: "prompt",
             units,
             candidates: seats.candidates(),
+            pairwise: true,
             bootstrap: self.bootstrap,
         };
         let mut found = how.statistic(

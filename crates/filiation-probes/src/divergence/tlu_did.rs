@@ -1,8 +1,8 @@
 //! `tlu-did`: uplift of teacher text, differenced between teachers.
 //!
 //! Each teacher writes one text (or more) to every prompt. The uplift of teacher k on prompt i is
-//! v_ik = \[ln p_S − ln p_B\](y_ik) per UTF-8 byte: what suspect S gained over its base B. The mean
-//! uplift over controls (models that started from the same base) is taken off, because some text
+//! v_ik = the mean over the tokens of y_ik of ln p_S − ln p_B, held to ±clip: what suspect S gained
+//! over its base B. The mean uplift over controls (models that started from the same base) is taken off, because some text
 //! is easier for anything that was trained further. The score of k is the least, over the other
 //! teachers k', of the mean over prompts of v_ik − v_ik' held to ±clip.
 //!
@@ -26,9 +26,9 @@ mod uplift;
 
 use stream::Buying;
 
-/// Nats per byte to which one prompt's difference is held.
+/// Nats to which what one token gained is held, and the difference of two teachers at one prompt.
 const CLIP: f64 = 1.0;
-/// Shorter texts are left out: per byte they say little and vary much.
+/// Shorter texts are left out: they say little and vary much.
 const LEAST_BYTES: u32 = 8;
 /// Fewest prompts with texts of all teachers.
 const LEAST_PROMPTS: usize = 20;
@@ -108,7 +108,7 @@ fn method(options: &ProbeOptions, suites: &str) -> MethodId {
     if let Some(below) = &below {
         more.push(("stop_below", below));
     }
-    options.method_of_texts("tlu-did", 1, suites, &more)
+    options.method_of_texts("tlu-did", 2, suites, &more)
 }
 
 impl Probe for TluDid {
@@ -124,7 +124,7 @@ impl Probe for TluDid {
         let table = uplift::table(self, seen)?;
         let mut statistic = table.statistic(&Measured {
             method: &self.id,
-            unit: "nats per byte",
+            unit: "nats per token",
             counted: "prompt",
             what: "uplift",
             clip: CLIP,

@@ -96,6 +96,7 @@ impl Probe for TeacherUniqueErrors {
             counted: "question",
             units: all.len(),
             candidates: seats.candidates(),
+            pairwise: false,
             bootstrap: self.bootstrap,
         };
         let mut found = leads.statistic(

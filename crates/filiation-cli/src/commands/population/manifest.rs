@@ -40,6 +40,10 @@ pub(crate) struct ManifestArgs {
     /// Seed of every random choice.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Also hold every suspect without a teacher against a base that is not its own: as the independent
+    /// model that it is there, in its own lineage.
+    #[arg(long)]
+    cross: bool,
 }
 
 impl ManifestArgs {
@@ -54,6 +58,9 @@ impl ManifestArgs {
         }
         let split = |group: &String| group.split(',').map(str::to_owned).collect();
         let mut families = families(&lineages);
+        if self.cross {
+            cross(&mut families);
+        }
         for family in &mut families {
             family.kind = Some(kind(&self.models.join(&family.base))?);
         }
@@ -137,6 +144,8 @@ fn families(lineages: &[Lineage]) -> Vec<Family> {
     let suspects = || lineages.iter().filter(|l| l.role == Role::Suspect);
     let known = |lineage: &Lineage| Known {
         model: lineage.name.clone(),
+        name: None,
+        lineage: None,
         independent: start(lineage).is_none(),
         learned: learned(lineage),
     };
@@ -167,6 +176,36 @@ fn families(lineages: &[Lineage]) -> Vec<Family> {
     families
 }
 
+/// Fine-tunes without a teacher, each held against the base of the next family too.
+fn cross(families: &mut [Family]) {
+    let clean = |f: &&Family| {
+        f.suspects
+            .iter()
+            .any(|s| s.learned.is_none() && !s.independent)
+    };
+    let places: Vec<usize> = (0..families.len())
+        .filter(|at| clean(&&families[*at]))
+        .collect();
+    let mut crossed = Vec::new();
+    for (at, place) in places.iter().enumerate().filter(|_| places.len() > 1) {
+        let against = places[(at + 1) % places.len()];
+        let base = &families[against].base;
+        let own = families[*place].suspects.iter();
+        for known in own.filter(|s| s.learned.is_none() && !s.independent) {
+            let moved = Known {
+                name: Some(format!("{}-against-{base}", known.model)),
+                lineage: Some(families[*place].base.clone()),
+                independent: true,
+                ..known.clone()
+            };
+            crossed.push((against, moved));
+        }
+    }
+    for (family, known) in crossed {
+        families[family].suspects.push(known);
+    }
+}
+
 // One suspect a line, which a general writer of TOML does not do.
 fn text(mut manifest: Manifest) -> Result<String> {
     let families = std::mem::take(&mut manifest.families);
@@ -181,6 +220,11 @@ fn text(mut manifest: Manifest) -> Result<String> {
         write!(text, "controls = [{}]\nsuspects = [\n", controls.join(", "))?;
         for known in &family.suspects {
             write!(text, "  {{ model = {}", quoted(&known.model))?;
+            for (key, value) in [("name", &known.name), ("lineage", &known.lineage)] {
+                if let Some(value) = value {
+                    write!(text, ", {key} = {}", quoted(value))?;
+                }
+            }
             if known.independent {
                 text.push_str(", independent = true");
             }

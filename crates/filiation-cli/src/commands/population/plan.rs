@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use filiation_lr::system::{Known, Needed, lineages_needed};
+use filiation_lr::system::{Needed, Subject, lineages_needed};
 use serde::Serialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
@@ -62,15 +62,15 @@ fn clean(scores: &[PathBuf]) -> Result<Option<usize>> {
     if scores.is_empty() {
         return Ok(None);
     }
-    let known = Known::all(&super::records(&super::score_files(scores))?)?;
-    let taught: std::collections::BTreeSet<&str> = known
+    let subjects = Subject::all(&super::records(&super::score_files(scores))?)?;
+    let taught: std::collections::BTreeSet<&str> = subjects
         .iter()
-        .filter(|k| k.taught.is_some())
-        .map(|k| k.lineage.as_str())
+        .filter(|s| s.known.taught.is_some())
+        .map(|s| s.known.lineage.as_str())
         .collect();
-    let clean: std::collections::BTreeSet<&str> = known
+    let clean: std::collections::BTreeSet<&str> = subjects
         .iter()
-        .map(|k| k.lineage.as_str())
+        .map(|s| s.known.lineage.as_str())
         .filter(|lineage| !taught.contains(lineage))
         .collect();
     Ok(Some(clean.len()))

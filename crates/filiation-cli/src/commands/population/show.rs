@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use filiation_lr::Record;
 use filiation_lr::calibrate::share_above;
-use filiation_lr::system::{Known, Rate, Settings, Summary, Validated, held_out};
+use filiation_lr::system::{Frame, Rate, Settings, Subject, Summary, Validated, held_out};
 use serde::Deserialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
@@ -23,6 +23,12 @@ pub(crate) struct Show {
     /// A probe whose scores are used; repeat for each. Default: those that `calibration.toml` names.
     #[arg(long = "stream", value_name = "PROBE")]
     streams: Vec<String>,
+    /// Candidates of a case: every model keeps so many, its teacher among them. Default: all.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..))]
+    candidates: Option<u16>,
+    /// Controls of a case: so many clean lineages, drawn for each model. Default: all.
+    #[arg(long, value_name = "N")]
+    controls: Option<u16>,
     /// Markdown tables.
     #[arg(long)]
     markdown: bool,
@@ -44,7 +50,12 @@ impl Show {
     pub(crate) fn run(self, json: bool) -> Result<()> {
         let records = super::records(&super::score_files(&self.scores))?;
         let streams = self.streams(&records)?;
-        let validated = Validated::of(&Known::all(&records)?, &Settings::of(streams))?;
+        let frame = Frame {
+            candidates: self.candidates.map(usize::from),
+            controls: self.controls.map(usize::from),
+            ..Frame::WHOLE
+        };
+        let validated = Validated::of(&Subject::all(&records)?, &Settings::of(streams), frame)?;
         if let Some(folder) = &self.plots {
             let llrs = held_out(&validated.judged)?;
             let plots = [
@@ -103,21 +114,35 @@ impl Show {
         let p = &v.population;
         writeln!(
             text,
-            "{} models: {} distilled and {} clean lineages, {} teachers, {} candidates each; tier {}.",
+            "{} models: {} distilled and {} clean lineages, {} teachers, {} candidates and {} controls \
+             each; tier {}.",
             v.models,
             p.distilled,
             p.other,
             p.teachers,
             v.candidates,
+            v.controls,
             v.tier.number()
         )?;
         writeln!(text, "Fused: {}.", v.fusion)?;
         let [lower, upper] = v.bounds;
         writeln!(
             text,
-            "Stated at least 10^{lower:.2} and at most 10^{upper:.2} = {:.0}, whatever the scores.\n",
+            "Stated at least 10^{lower:.2} and at most 10^{upper:.2} = {:.0}, whatever the scores.",
             10_f64.powf(upper)
         )?;
+        for against in &v.against {
+            let [lower, upper] = against.bounds;
+            writeln!(
+                text,
+                "Against {}: {} lineages, tier {}, 10^{lower:.2} to 10^{upper:.2} = {:.0}.",
+                against.alternative.symbol(),
+                against.lineages,
+                against.tier.number(),
+                10_f64.powf(upper)
+            )?;
+        }
+        text.push('\n');
         writeln!(text, "{}", self.table(figures(v)))?;
         writeln!(
             text,

@@ -2,7 +2,7 @@
 
 use filiation_core::{Abstention, Observations, Party, Reason, RequestId, ScoredText};
 
-use super::{LEAST_BYTES, LEAST_PROMPTS, TluDid, scored};
+use super::{CLIP, LEAST_BYTES, LEAST_PROMPTS, TluDid, scored};
 use crate::contrast::{Common, Given, Row, Seats, Table};
 
 /// All uplifts over the base, over the prompts that every model scored; or why they cannot be
@@ -148,7 +148,11 @@ fn same_cuts(a: &ScoredText, b: &ScoredText) -> bool {
     a.bytes == b.bytes && cuts(a) == cuts(b)
 }
 
+/// Mean over tokens of what each gained, held to ±[`CLIP`]: a few tokens that moved by many nats, as names
+/// and numbers do in any training, would else outweigh all others.
 fn uplift(this: &ScoredText, base: &ScoredText) -> Option<f64> {
-    let gain = this.per_byte()? - base.per_byte()?;
-    (this.bytes >= LEAST_BYTES && gain.is_finite()).then_some(gain)
+    let both = this.tokens.iter().zip(&base.tokens);
+    let gains = both.map(|(a, b)| (a.logprob - b.logprob).clamp(-CLIP, CLIP));
+    let mean = gains.sum::<f64>() / this.tokens.len() as f64;
+    (this.bytes >= LEAST_BYTES && mean.is_finite()).then_some(mean)
 }

@@ -1,0 +1,302 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use filiation_core::{Axis, Basis, Digest, Statistic};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::known::{Known, Taught};
+use crate::LrError;
+use crate::record::{History, Outcome, Record, Scored};
+
+/// How far a model leads towards each candidate of each other one: antisymmetric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leads {
+    names: Vec<String>,
+    /// Row by row.
+    of: Vec<f64>,
+}
+
+/// A model whose history is known, with what the probes measured of it before any control is taken off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subject {
+    /// Name, history and no scores.
+    pub known: Known,
+    /// What the case was like apart from its scores.
+    pub features: BTreeMap<String, f64>,
+    /// By probe.
+    pub leads: BTreeMap<String, Leads>,
+}
+
+/// What a case is like: a population is brought to the same form before it is fitted, so that one ratio
+/// is not read off another kind of case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Candidates; all where absent. A student keeps its teacher, and every second one a sibling of it.
+    pub candidates: Option<usize>,
+    /// Controls whose mean leads are taken off: clean fine-tunes of other lineages, drawn for each model;
+    /// all of them where absent.
+    pub controls: Option<usize>,
+    /// Seed of the draws.
+    pub seed: u64,
+}
+
+impl Leads {
+    /// From the lead of candidate i over candidate j > i.
+    ///
+    /// # Errors
+    /// [`LrError::Value`] for a lead that is not finite.
+    pub fn new(
+        names: Vec<String>,
+        lead: impl Fn(usize, usize) -> Option<f64>,
+    ) -> Result<Option<Self>, LrError> {
+        let n = names.len();
+        let mut of = vec![0.0; n * n];
+        for i in 0..n {
+            for j in i + 1..n {
+                let Some(lead) = lead(i, j) else {
+                    return Ok(None);
+                };
+                if !lead.is_finite() {
+                    return Err(LrError::Value {
+                        index: i * n + j,
+                        got: lead,
+                        expected: "a finite lead",
+                    });
+                }
+                of[i * n + j] = lead;
+                of[j * n + i] = -lead;
+            }
+        }
+        Ok((n > 1).then_some(Self { names, of }))
+    }
+
+    /// Those of a suspect, or of a control of that name, in a case.
+    ///
+    /// # Errors
+    /// As [`Leads::new`].
+    pub fn of_case(statistic: &Statistic, control: Option<&str>) -> Result<Option<Self>, LrError> {
+        let names: Vec<String> = statistic
+            .candidates
+            .iter()
+            .map(|c| c.candidate.clone())
+            .collect();
+        let key = |i: usize, j: usize| match control {
+            None => format!("lead/{}/{}", names[i], names[j]),
+            Some(control) => format!("lead/{}/{}/{control}", names[i], names[j]),
+        };
+        Self::new(names.clone(), |i, j| {
+            statistic.details.get(&key(i, j)).copied()
+        })
+    }
+
+    /// The candidates.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The least lead of each of some candidates over the others of them, `less` taken off.
+    fn least(&self, among: &BTreeSet<&str>, less: Option<&Self>) -> BTreeMap<String, f64> {
+        let n = self.names.len();
+        let inside: Vec<usize> = (0..n)
+            .filter(|i| among.contains(self.names[*i].as_str()))
+            .collect();
+        let lead =
+            |i: usize, j: usize| self.of[i * n + j] - less.map_or(0.0, |less| less.of[i * n + j]);
+        let least = |i: usize| {
+            let others = inside.iter().filter(|j| **j != i);
+            others.map(|j| lead(i, *j)).fold(f64::INFINITY, f64::min)
+        };
+        inside
+            .iter()
+            .map(|i| (self.names[*i].clone(), least(*i)))
+            .collect()
+    }
+
+    /// The mean of some, all of the same candidates; `None` of none.
+    pub fn mean<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut all = all.into_iter();
+        let mut mean = all.next()?.clone();
+        let mut count = 1.0;
+        for leads in all.filter(|l| l.names == mean.names).collect::<Vec<_>>() {
+            count += 1.0;
+            mean.of.iter_mut().zip(&leads.of).for_each(|(m, l)| *m += l);
+        }
+        mean.of.iter_mut().for_each(|m| *m /= count);
+        Some(mean)
+    }
+
+    /// The score of each candidate in a case: its least lead over the others, the mean of the controls'
+    /// taken off.
+    pub fn scores(&self, controls: &[Self]) -> BTreeMap<String, f64> {
+        let among = self.names.iter().map(String::as_str).collect();
+        self.least(&among, Self::mean(controls).as_ref())
+    }
+}
+
+impl Subject {
+    /// The models of some records, in their order.
+    ///
+    /// # Errors
+    /// [`LrError::Contradiction`] for two histories of one model, [`LrError::Value`] for a score that is
+    /// not finite.
+    pub fn all(records: &[Record]) -> Result<Vec<Self>, LrError> {
+        let mut found: Vec<Self> = Vec::new();
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, record) in records.iter().enumerate() {
+            let taught = Taught::of(&record.history);
+            let at = *places.entry(&record.suspect).or_insert_with(|| {
+                found.push(Self::of(record, taught.clone()));
+                found.len() - 1
+            });
+            let subject = &mut found[at];
+            if subject.known.taught != taught {
+                let teacher = [&subject.known.taught, &taught]
+                    .into_iter()
+                    .flatten()
+                    .next();
+                return Err(LrError::Contradiction {
+                    suspect: record.suspect.clone(),
+                    teacher: teacher.map(|t| t.teacher.clone()).unwrap_or_default(),
+                });
+            }
+            let Outcome::Scored(scored) = &record.outcome else {
+                continue;
+            };
+            if scored.axis != Axis::TeacherIdentity || scored.basis != Basis::Population {
+                continue;
+            }
+            check(index, scored)?;
+            let names = scored.candidates.iter().map(|c| c.name.clone()).collect();
+            if let Some(leads) = Leads::new(names, |i, j| scored.lead(i, j))? {
+                subject.leads.insert(record.method.name().to_owned(), leads);
+            }
+        }
+        Ok(found)
+    }
+
+    fn of(record: &Record, taught: Option<Taught>) -> Self {
+        Self {
+            known: Known {
+                name: record.suspect.clone(),
+                lineage: record.lineage.clone(),
+                family: record.kind.clone(),
+                independent: record.history == History::Independent,
+                taught,
+                scores: BTreeMap::new(),
+            },
+            features: record.features.clone(),
+            leads: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it may stand as a control: a fine-tune held against its own base, without a teacher.
+    fn is_control(&self) -> bool {
+        self.known.taught.is_none() && !self.known.independent
+    }
+}
+
+fn check(index: usize, scored: &Scored) -> Result<(), LrError> {
+    match scored.candidates.iter().find(|c| !c.score.is_finite()) {
+        None => Ok(()),
+        Some(candidate) => Err(LrError::Value {
+            index,
+            got: candidate.score,
+            expected: "a finite score",
+        }),
+    }
+}
+
+/// Controls of one probe: mean leads by lineage.
+type Pool<'a> = BTreeMap<&'a str, Leads>;
+
+impl Frame {
+    /// Every candidate and every control that there is.
+    pub const WHOLE: Self = Self {
+        candidates: None,
+        controls: None,
+        seed: 1,
+    };
+
+    /// The models with their scores in a case of this form, the controls taken from `pool`.
+    pub fn known(&self, subjects: &[&Subject], pool: &[&Subject]) -> Vec<Known> {
+        let streams: BTreeSet<&str> = subjects
+            .iter()
+            .flat_map(|s| s.leads.keys())
+            .map(String::as_str)
+            .collect();
+        let pools: BTreeMap<&str, Pool<'_>> = streams
+            .into_iter()
+            .map(|stream| (stream, controls(pool, stream)))
+            .collect();
+        let known = |subject: &&Subject| {
+            let mut known = subject.known.clone();
+            for (stream, leads) in &subject.leads {
+                let among = self.among(&subject.known, &leads.names);
+                let less = self.controls(&subject.known, &pools[stream.as_str()]);
+                known
+                    .scores
+                    .insert(stream.clone(), leads.least(&among, less.as_ref()));
+            }
+            known
+        };
+        subjects.iter().map(known).collect()
+    }
+
+    /// The candidates that a model keeps.
+    fn among<'a>(&self, known: &Known, names: &'a [String]) -> BTreeSet<&'a str> {
+        let all = || names.iter().map(String::as_str);
+        let wanted = self.candidates.unwrap_or(names.len());
+        if wanted >= names.len() {
+            return all().collect();
+        }
+        let mut rng = self.rng(known, 0);
+        let mut order: Vec<&str> = all().collect();
+        order.shuffle(&mut rng);
+        if let Some(taught) = &known.taught {
+            let with_sibling = rand::Rng::random::<bool>(&mut rng);
+            let sibling = |name: &str| with_sibling && taught.siblings.iter().any(|s| s == name);
+            order.sort_by_key(|name| match *name {
+                name if name == taught.teacher => 0,
+                name if sibling(name) => 1,
+                _ => 2,
+            });
+        }
+        order.truncate(wanted);
+        order.into_iter().collect()
+    }
+
+    /// The mean leads of the controls of a model.
+    fn controls(&self, known: &Known, pool: &Pool<'_>) -> Option<Leads> {
+        let mut lineages: Vec<&str> = pool
+            .keys()
+            .copied()
+            .filter(|l| *l != known.lineage)
+            .collect();
+        if let Some(wanted) = self.controls {
+            lineages.shuffle(&mut self.rng(known, 1));
+            lineages.truncate(wanted);
+        }
+        Leads::mean(lineages.iter().map(|lineage| &pool[lineage]))
+    }
+
+    /// A stream of its own for every model, whichever others there are.
+    fn rng(&self, known: &Known, use_: u64) -> ChaCha8Rng {
+        let digest = Digest::of(known.name.as_bytes()).to_string();
+        let name = u64::from_str_radix(&digest[..15], 16).unwrap_or_default();
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(name << 1 | use_);
+        rng
+    }
+}
+
+fn controls<'a>(pool: &[&'a Subject], stream: &str) -> Pool<'a> {
+    let mut of: BTreeMap<&str, Vec<&Leads>> = BTreeMap::new();
+    for subject in pool.iter().filter(|s| s.is_control()) {
+        if let Some(leads) = subject.leads.get(stream) {
+            of.entry(&subject.known.lineage).or_default().push(leads);
+        }
+    }
+    let mean = |(lineage, leads): (&'a str, Vec<&Leads>)| Some((lineage, Leads::mean(leads)?));
+    of.into_iter().filter_map(mean).collect()
+}
