@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 25] = [
     "name",
     "suspect",
     "base",
@@ -27,6 +27,8 @@ const KEYS: [&str; 23] = [
     "stop_at_e",
     "stop_below",
     "prior",
+    "population",
+    "siblings",
     "found_by",
     "path",
     "digest",
@@ -171,6 +173,13 @@ pub struct Case {
     /// Prior probability of Hd, in (0, 1), where the reader states one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<f64>,
+    /// Folder of the population that likelihood ratios come from (`scores.jsonl`, `calibration.toml`);
+    /// none are stated without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<PathBuf>,
+    /// Groups of candidate teachers that are siblings: same maker, data or lineage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub siblings: Vec<Vec<String>>,
     /// How the suspect came to be suspected.
     #[serde(default)]
     pub found_by: FoundBy,
@@ -258,6 +267,10 @@ impl Case {
         }
         if let Some(prior) = self.prior.filter(|p| !(*p > 0.0 && *p < 1.0)) {
             return value("prior", prior.to_string(), "a number between 0 and 1");
+        }
+        let candidate = |name: &&String| self.teachers.iter().any(|t| t.name == **name);
+        if let Some(other) = self.siblings.iter().flatten().find(|s| !candidate(s)) {
+            return value("siblings", format!("`{other}`"), "names of teachers");
         }
         let mut seen = BTreeSet::new();
         for (_, entry) in self.entries() {

@@ -53,6 +53,15 @@ pub enum AuditError {
         /// The folder.
         path: PathBuf,
     },
+    /// Scores that make no calibration.
+    #[error("population `{}` cannot be used", path.display())]
+    Calibration {
+        /// Its folder, or the run that it is kept in.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: filiation_lr::LrError,
+    },
     /// A value of the case is out of range.
     #[error("`{field}` is {found}, expected {expected}")]
     Value {

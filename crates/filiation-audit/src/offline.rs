@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use filiation_core::{
-    Answer, Digest, ModelError, Observations, Party, Probe, RequestId, canonical,
+    Answer, Digest, ModelError, Observations, Party, Probe, RequestId, Statistic, canonical,
 };
-use filiation_lr::{Evidence, Population, Setting};
+use filiation_lr::{Claim, Evidence, Likelihood, Population, Setting, features};
 use filiation_report::{Input, Outcome, Parts, ProbeRecord, Report};
 use serde::{Deserialize, Serialize};
 
@@ -89,23 +89,65 @@ pub fn measure(run: &Run) -> Result<Vec<ProbeRecord>, AuditError> {
 }
 
 /// Weighs: what each statistic is worth at the tier that the population allows, added to
-/// `evidence/<probe>.json`.
+/// `evidence/<probe>.json`, and likelihood ratios, to `likelihood.json`, where the case names a population.
 ///
 /// # Errors
-/// [`AuditError::Incomplete`] before [`measure`]; errors of the disk.
+/// [`AuditError::Incomplete`] before [`measure`]; [`AuditError::Calibration`] for a population that
+/// cannot be fitted; errors of the disk.
 pub fn weigh(run: &Run) -> Result<Vec<Evidence>, AuditError> {
     let setting = Setting::of(run.parties());
-    let mut all = Vec::new();
+    let mut files = Vec::new();
     for probe in run.probes() {
-        let mut file = evidence_file(run, &**probe)?;
+        files.push((&**probe, evidence_file(run, &**probe)?));
+    }
+    let likelihood = likelihood(run, files.iter().map(|(_, file)| file))?;
+    if let Some(likelihood) = &likelihood {
+        disk::put(
+            &run.root().join(LIKELIHOOD),
+            &canonical::to_pretty(likelihood),
+        )?;
+    }
+    let behind = likelihood.as_ref().map(|l| &l.behind);
+    let mut all = Vec::new();
+    for (probe, mut file) in files {
+        let used = behind.filter(|b| b.streams.iter().any(|s| s == probe.id().name()));
+        let population = used.map_or(Population::NONE, |b| b.counts);
         file.evidence = match &file.record.outcome {
-            Outcome::Statistic(s) => Some(filiation_lr::weigh(s, &setting, &Population::NONE)),
+            Outcome::Statistic(s) => Some(filiation_lr::weigh(s, &setting, &population)),
             Outcome::Abstention(_) => None,
         };
-        disk::put(&place(run, &**probe), &canonical::to_pretty(&file))?;
+        disk::put(&place(run, probe), &canonical::to_pretty(&file))?;
         all.extend(file.evidence);
     }
     Ok(all)
+}
+
+const LIKELIHOOD: &str = "likelihood.json";
+
+fn likelihood<'a>(
+    run: &Run,
+    files: impl Iterator<Item = &'a EvidenceFile>,
+) -> Result<Option<Likelihood>, AuditError> {
+    let Some(calibration) = run.calibration() else {
+        return Ok(None);
+    };
+    let statistics: Vec<Statistic> = files
+        .filter_map(|file| match &file.record.outcome {
+            Outcome::Statistic(statistic) => Some(statistic.clone()),
+            Outcome::Abstention(_) => None,
+        })
+        .collect();
+    let claim = Claim {
+        statistics: &statistics,
+        features: &features(run.parties()),
+        siblings: &run.case().siblings,
+        prior: run.case().prior,
+    };
+    let found = Likelihood::of(calibration, claim);
+    found.map(Some).map_err(|source| AuditError::Calibration {
+        path: run.root().to_owned(),
+        source,
+    })
 }
 
 /// Reports: `report.json` and `manifest.json` from the evidence.
@@ -128,6 +170,10 @@ pub fn report(run: &Run) -> Result<Report, AuditError> {
         evidence.extend(file.evidence);
     }
     let (case, suites) = run.facts()?;
+    let likelihood = match run.calibration() {
+        None => None,
+        Some(_) => Some(kept_likelihood(run)?),
+    };
     let report = Report::assemble(Parts {
         case,
         parties: run.parties().to_vec(),
@@ -135,10 +181,21 @@ pub fn report(run: &Run) -> Result<Report, AuditError> {
         suites,
         probes,
         evidence,
+        likelihood,
     });
     disk::put(&run.root().join("report.json"), &report.to_json())?;
     manifest::write(run.root())?;
     Ok(report)
+}
+
+fn kept_likelihood(run: &Run) -> Result<Likelihood, AuditError> {
+    let path = run.root().join(LIKELIHOOD);
+    let bytes = disk::read_if_there(&path)?.ok_or_else(|| AuditError::Incomplete {
+        path: run.root().to_owned(),
+        missing: LIKELIHOOD.into(),
+        step: "weigh",
+    })?;
+    parse(&path, &bytes)
 }
 
 fn place(run: &Run, probe: &dyn Probe) -> PathBuf {

@@ -2,6 +2,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, ModelIdentity, Party, Probe, Role, canonical};
+use filiation_lr::Calibration;
 use filiation_report::{CaseFacts, RecordingFacts, SuiteFacts};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::plan::{Plan, Transcripts};
 use crate::store::Store;
 use crate::suites::{SuiteFile, names, not_run, probes, served};
 use crate::transcript::Transcript;
-use crate::{AuditError, Case, Progress, Provider, Seat, disk};
+use crate::{AuditError, Case, Progress, Provider, Seat, disk, population};
 
 /// A run directory: everything of one case, from the plan to the report.
 ///
@@ -24,6 +25,7 @@ pub struct Run {
     case: Case,
     suites: Vec<SuiteFile>,
     logs: Vec<SuiteFile>,
+    calibration: Option<Calibration>,
     parties: Vec<Party>,
     // One entry a party: what it answers from, where that is a recording.
     recordings: Vec<Option<RecordingFacts>>,
@@ -67,6 +69,11 @@ impl Run {
         case.check()?;
         let suites = SuiteFile::of_case(&case.suites, folder)?;
         let logs = SuiteFile::logs_of_case(&case, folder)?;
+        let population = case.population.as_ref().map(|p| folder.join(p));
+        let calibration = population
+            .as_deref()
+            .map(population::calibration)
+            .transpose()?;
         let served = served(&case, &logs)?;
         let case = Case {
             probes: names(&case.asking(), &suites, &served)?,
@@ -90,6 +97,7 @@ impl Run {
             case,
             suites,
             logs,
+            calibration,
             parties: files.iter().map(|f| f.party.clone()).collect(),
             recordings: files.iter().map(|f| f.recording.clone()).collect(),
             answers: None,
@@ -123,6 +131,10 @@ impl Run {
         let case = Case::read(&path)?;
         let suites = SuiteFile::of_run(&case.suites, root)?;
         let logs = SuiteFile::logs_of_run(&case, root)?;
+        let calibration = match case.population {
+            None => None,
+            Some(_) => Some(kept_calibration(root)?),
+        };
         let mut parties = Vec::new();
         let mut recordings = Vec::new();
         let mut chat = !case.raw;
@@ -151,6 +163,7 @@ impl Run {
             case,
             suites,
             logs,
+            calibration,
             parties,
             recordings,
             answers: None,
@@ -217,6 +230,10 @@ impl Run {
         &self.parties
     }
 
+    pub(crate) fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
     pub(crate) fn recordings(&self) -> Vec<RecordingFacts> {
         self.recordings.iter().flatten().cloned().collect()
     }
@@ -281,6 +298,11 @@ impl Run {
             let place = SuiteFile::log_place(root, i, &log.name);
             self.settle(&place, &log.bytes, "log of served responses")?;
         }
+        if let Some(calibration) = &self.calibration {
+            // One line: a thousand models would else be a hundred thousand.
+            let bytes = canonical::to_bytes(calibration);
+            self.settle(&root.join(POPULATION), &bytes, "population")?;
+        }
         for file in files {
             self.settle_party(file)?;
         }
@@ -327,6 +349,19 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
         line: e.line(),
         reason: e.to_string(),
     })
+}
+
+/// The population of a run, as it was when the run began.
+const POPULATION: &str = "population.json";
+
+fn kept_calibration(root: &Path) -> Result<Calibration, AuditError> {
+    let path = root.join(POPULATION);
+    let bytes = disk::read_if_there(&path)?.ok_or_else(|| AuditError::Incomplete {
+        path: root.to_owned(),
+        missing: POPULATION.into(),
+        step: "audit",
+    })?;
+    parse(&path, &bytes)
 }
 
 fn party_file(root: &Path, entry: &Entry) -> PathBuf {

@@ -49,6 +49,23 @@ pub enum LrError {
         /// The teacher.
         teacher: String,
     },
+    /// A probe that no model of a population was measured by.
+    #[error(
+        "no model of the population has leads by probe `{stream}`\n\
+         hint: a stream needs a probe whose leads between two candidates do not hang on the others"
+    )]
+    Unmeasured {
+        /// The probe.
+        stream: String,
+    },
+    /// One probe run in two ways within a population.
+    #[error("one probe was run in two ways: `{one}` and `{other}`")]
+    Methods {
+        /// One.
+        one: String,
+        /// The other.
+        other: String,
+    },
     /// Too few lineages to leave one out, or to say anything.
     #[error(
         "{got} lineages with distilled = {distilled}, expected at least {expected}\n\

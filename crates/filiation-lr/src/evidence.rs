@@ -59,8 +59,9 @@ impl Evidence {
     }
 }
 
-/// Places a statistic in its case. No likelihood ratio comes out: this version has no calibrated
-/// population, and a score means something only against models of known history.
+/// Places a statistic in its case. No likelihood ratio comes out: that takes the scores of all streams
+/// together, and a population ([`crate::Likelihood`]). `population` counts the lineages that were scored
+/// by this method.
 ///
 /// Scores that are not finite rank last.
 pub fn weigh(statistic: &Statistic, setting: &Setting, population: &Population) -> Evidence {
@@ -119,6 +120,9 @@ fn limit(statistic: &Statistic, population: &Population) -> String {
     }
     if statistic.axis == Axis::Description {
         return "this describes the suspect; it enters no likelihood ratio for a teacher".into();
+    }
+    if Tier::of(population) > Tier::Tier0 {
+        return "this score enters the likelihood ratio of the case, and has none by itself".into();
     }
     let first = crate::LADDER[1].needs;
     format!(

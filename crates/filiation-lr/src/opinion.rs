@@ -4,7 +4,7 @@ use filiation_core::{Axis, Basis, Proposition};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Setting, Tier};
+use crate::{Candidature, Evidence, Likelihood, Setting, Tier};
 
 /// Where one probe puts a candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,10 +37,12 @@ pub struct Agreement {
 pub struct Opinion {
     /// Who was compared.
     pub setting: Setting,
-    /// The tier of the whole: that of the poorest evidence on the teacher axis.
+    /// The tier of the whole: of the population that likelihood ratios come from; 0 where there are none.
     pub tier: Tier,
     /// The evidence, one entry a probe that did not abstain.
     pub evidence: Vec<Evidence>,
+    /// Likelihood ratios of the candidates, where the case names a population.
+    pub likelihood: Option<Likelihood>,
     /// Agreement of the probes of the teacher axis, in the order of the case.
     pub agreement: Vec<Agreement>,
     /// What follows, sentence by sentence.
@@ -49,19 +51,20 @@ pub struct Opinion {
 
 impl Opinion {
     /// The opinion on what the probes found.
-    pub fn new(setting: Setting, evidence: Vec<Evidence>) -> Self {
-        let teacher_axis = || evidence.iter().filter(|e| e.axis == Axis::TeacherIdentity);
-        let tier = teacher_axis().map(|e| e.tier).min().unwrap_or(Tier::Tier0);
+    pub fn new(setting: Setting, evidence: Vec<Evidence>, likelihood: Option<Likelihood>) -> Self {
+        let stated = likelihood.as_ref().filter(|l| l.withheld.is_none());
+        let tier = stated.map_or(Tier::Tier0, |l| l.behind.tier);
         let agreement: Vec<_> = setting
             .teachers
             .iter()
             .map(|teacher| agree(teacher, &evidence))
             .collect();
-        let statements = statements(&setting, &evidence, &agreement);
+        let statements = statements(&setting, &evidence, &agreement, likelihood.as_ref());
         Self {
             setting,
             tier,
             evidence,
+            likelihood,
             agreement,
             statements,
         }
@@ -91,11 +94,26 @@ fn agree(teacher: &str, evidence: &[Evidence]) -> Agreement {
     }
 }
 
-fn statements(setting: &Setting, evidence: &[Evidence], agreement: &[Agreement]) -> Vec<String> {
+fn statements(
+    setting: &Setting,
+    evidence: &[Evidence],
+    agreement: &[Agreement],
+    likelihood: Option<&Likelihood>,
+) -> Vec<String> {
     let scored = evidence.iter().filter(|e| is_ranking(e)).count();
-    let mut all = vec![ranking(setting, agreement, scored)];
+    let mut all = Vec::new();
+    match likelihood {
+        Some(likelihood) => {
+            all.extend(ratios(setting, likelihood));
+            all.push(ranking(setting, agreement, scored));
+        }
+        None => all.push(ranking(setting, agreement, scored)),
+    }
     all.extend(evidence.iter().filter_map(designed));
-    if let Some(e) = evidence.iter().find(|e| e.axis == Axis::TeacherIdentity) {
+    let unpopulated = || evidence.iter().find(|e| e.axis == Axis::TeacherIdentity);
+    if likelihood.is_none()
+        && let Some(e) = unpopulated()
+    {
         all.push(e.limit.clone());
     }
     all.extend(unheld(evidence));
@@ -114,6 +132,94 @@ fn statements(setting: &Setting, evidence: &[Evidence], agreement: &[Agreement])
             .into(),
     );
     all
+}
+
+/// What is said of likelihood ratios: of the candidate with the largest, of the others together, and what
+/// must be read with them.
+fn ratios(setting: &Setting, likelihood: &Likelihood) -> Vec<String> {
+    let suspect = &setting.suspect;
+    let name = &likelihood.behind.name;
+    if let Some(because) = &likelihood.withheld {
+        return vec![format!(
+            "no likelihood ratio can be stated by population `{name}`: {because}"
+        )];
+    }
+    let Some(first) = likelihood.candidates.first() else {
+        return vec![format!(
+            "no likelihood ratio can be stated by population `{name}`: no candidate has all scores"
+        )];
+    };
+    let mut all = vec![ratio(suspect, first)];
+    if let Some(most) = likelihood.candidates[1..]
+        .iter()
+        .map(|c| c.headline.log10)
+        .reduce(f64::max)
+    {
+        all.push(format!(
+            "of every other candidate the likelihood ratio is at most {}",
+            about(most)
+        ));
+    }
+    let behind = &likelihood.behind;
+    let [misled, clean] = behind.misleading_over_10;
+    let cllr = behind
+        .counts
+        .left_out_cllr
+        .map_or("-".into(), |c| format!("{c:.2}"));
+    all.push(format!(
+        "ratios come from population `{name}` ({} distilled and {} clean lineages, {} teachers), brought \
+         to {} candidates and {} controls; with each teacher left out in turn, Cllr is {cllr} bits and \
+         {misled} of {clean} clean lineages had a candidate above 10",
+        behind.counts.distilled,
+        behind.counts.other,
+        behind.counts.teachers,
+        behind.candidates,
+        behind.controls
+    ));
+    all.extend(likelihood.remarks.iter().cloned());
+    all
+}
+
+fn ratio(suspect: &str, of: &Candidature) -> String {
+    let candidate = &of.candidate;
+    let symbols: Vec<&str> = of.versus.iter().map(|v| v.alternative.symbol()).collect();
+    let symbols = symbols.join(", ");
+    if of.headline.log10 <= 0.0 {
+        return format!(
+            "the scores give no support to \"`{suspect}` learned from `{candidate}`\", the candidate with \
+             the largest likelihood ratio: {} (log10 {:.1}) as the least over {symbols}",
+            about(of.headline.log10),
+            of.headline.log10
+        );
+    }
+    let most = if of.headline.is_capped() {
+        ", the most that this population can support"
+    } else {
+        ""
+    };
+    format!(
+        "the scores are {} times as probable if `{suspect}` learned from `{candidate}` as under the alternative \
+         that explains them best ({symbols}): log10 LR {:.1}, {:.0} % interval {:.1} to {:.1} over \
+         lineages{most}; {}",
+        about(of.headline.log10),
+        of.headline.log10,
+        100.0 * of.interval.level,
+        of.interval.lower,
+        of.interval.upper,
+        of.support.words()
+    )
+}
+
+/// A likelihood ratio to one figure.
+fn about(log10: f64) -> String {
+    let value = 10_f64.powf(log10);
+    let unit = 10_f64.powf(log10.floor());
+    let figure = (value / unit).round() * unit;
+    if figure >= 1.0 {
+        format!("about {figure:.0}")
+    } else {
+        format!("about {figure}")
+    }
 }
 
 fn ranking(setting: &Setting, agreement: &[Agreement], scored: usize) -> String {

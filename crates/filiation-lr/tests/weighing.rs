@@ -171,6 +171,7 @@ fn probes_are_set_side_by_side() {
             // Ahead by far, and no witness for anyone.
             weighed("told", Axis::Description, &[("d", 0.9), ("a", 0.0)]),
         ],
+        None,
     );
     assert!(opinion.evidence[3].contrasts.iter().all(|c| !c.present));
     let a = &opinion.agreement[0];
@@ -200,8 +201,8 @@ fn an_innocent_is_said_to_stand_by_no_candidate() {
     let setting = setting(&[], &["a", "d"]);
     let found = statistic("one", Axis::TeacherIdentity, &[("a", 0.05), ("d", -0.05)]);
     let evidence = weigh(&found, &setting, &Population::NONE);
-    let opinion = Opinion::new(setting.clone(), vec![evidence]);
+    let opinion = Opinion::new(setting.clone(), vec![evidence], None);
     assert!(opinion.statements[0].starts_with("no candidate stands above the others"));
-    let silent = Opinion::new(setting, vec![]);
+    let silent = Opinion::new(setting, vec![], None);
     assert!(silent.statements[0].starts_with("no probe could rank"));
 }

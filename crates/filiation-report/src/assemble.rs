@@ -1,5 +1,5 @@
 use filiation_core::{Axis, Party, Proposition, Reason};
-use filiation_lr::{Evidence, Opinion, Setting};
+use filiation_lr::{Evidence, Likelihood, Opinion, Setting};
 
 use crate::{
     Alternative, CaseFacts, Contested, FoundBy, Held, Outcome, ProbeRecord, RecordingFacts, Report,
@@ -21,6 +21,8 @@ pub struct Parts {
     pub probes: Vec<ProbeRecord>,
     /// The weighed statistics of those that gave one.
     pub evidence: Vec<Evidence>,
+    /// Likelihood ratios, where the case names a population.
+    pub likelihood: Option<Likelihood>,
 }
 
 impl Report {
@@ -39,7 +41,7 @@ impl Report {
             propositions,
             limitations,
             explanations,
-            opinion: Opinion::new(setting, parts.evidence),
+            opinion: Opinion::new(setting, parts.evidence, parts.likelihood),
             case: parts.case,
             parties: parts.parties,
             recordings: parts.recordings,
@@ -128,7 +130,17 @@ fn limitations(parts: &Parts, setting: &Setting) -> Vec<String> {
             "at most {limit} prompts of each suite were used: for trying out, not for a finding"
         ));
     }
-    if let Some(prior) = parts.case.prior {
+    let stated = parts
+        .likelihood
+        .as_ref()
+        .is_some_and(|l| !l.candidates.is_empty());
+    if let Some(prior) = parts.case.prior.filter(|_| stated) {
+        all.push(format!(
+            "the posterior stands on the prior of {prior} stated with the case: another prior gives \
+             another posterior from the same likelihood ratio"
+        ));
+    }
+    if let Some(prior) = parts.case.prior.filter(|_| !stated) {
         all.push(format!(
             "the prior of {prior} stated with the case stays as it is: without a likelihood ratio \
              there is nothing to update it with"

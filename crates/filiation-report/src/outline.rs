@@ -6,6 +6,8 @@ use filiation_lr::{Evidence, Ranked};
 
 use crate::{Alternative, Held, Outcome, Report, clean};
 
+mod likelihood;
+
 /// A piece of a rendering. Every text in it is [`clean`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Block {
@@ -49,6 +51,7 @@ pub(crate) fn outline(report: &Report) -> Vec<Block> {
                 .collect(),
         ),
     ];
+    blocks.extend(likelihood::blocks(report));
     blocks.extend(candidates(report));
     for evidence in &report.opinion.evidence {
         blocks.extend(scores(evidence));
@@ -302,11 +305,13 @@ fn making(report: &Report) -> Vec<Block> {
             probe.method
         ));
     }
-    items.push(
-        "No posterior is given: an opinion is not a probability that the \
-                suspect was distilled"
-            .into(),
-    );
+    let candidates = report.opinion.likelihood.iter().flat_map(|l| &l.candidates);
+    if candidates.into_iter().all(|c| c.posterior.is_none()) {
+        items.push(
+            "No posterior is given: an opinion is not a probability that the suspect was distilled"
+                .into(),
+        );
+    }
     vec![
         Block::Heading("How this was made".into()),
         Block::List(items),

@@ -109,6 +109,7 @@ fn report(source: &str) -> Report {
             silent,
         ],
         evidence: vec![evidence],
+        likelihood: None,
     })
 }
 

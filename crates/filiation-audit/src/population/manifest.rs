@@ -182,6 +182,8 @@ impl Manifest {
             stop_at_e: None,
             stop_below: None,
             prior: None,
+            population: None,
+            siblings: Vec::new(),
             found_by: FoundBy::default(),
             suspect,
             base: Some(Entry::at(&family.base)),

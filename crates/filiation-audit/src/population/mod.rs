@@ -1,7 +1,9 @@
 //! Populations: every suspect of known history audited in the same way.
 
 mod build;
+mod calibration;
 mod manifest;
 
 pub use build::Building;
+pub use calibration::{Decided, calibration, records};
 pub use manifest::{Family, Known, Learned, Manifest};

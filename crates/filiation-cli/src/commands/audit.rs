@@ -50,6 +50,12 @@ pub(crate) struct Audit {
     /// They stop too when every lead is shown to be below this, in the probe's unit.
     #[arg(long, value_name = "SCORE")]
     stop_below: Option<f64>,
+    /// Folder of the population that likelihood ratios come from, such as `corpora/population`.
+    #[arg(long, value_name = "DIR")]
+    population: Option<PathBuf>,
+    /// Candidates that are siblings (same maker, data or lineage), joined by commas; repeat for each group.
+    #[arg(long = "siblings", value_name = "A,B")]
+    siblings: Vec<String>,
     /// `named-in-advance` or `batch:m`.
     #[arg(long)]
     found_by: Option<FoundBy>,
@@ -102,6 +108,15 @@ impl Audit {
         case.stop_at_e = self.stop_at_e.or(case.stop_at_e);
         case.stop_below = self.stop_below.or(case.stop_below);
         case.prior = self.prior.or(case.prior);
+        if let Some(population) = &self.population {
+            // As the user stands, not as the case file does.
+            case.population = Some(match folder.as_os_str().is_empty() {
+                true => population.clone(),
+                false => std::path::absolute(population)?,
+            });
+        }
+        let split = |group: &String| group.split(',').map(str::to_owned).collect();
+        case.siblings.extend(self.siblings.iter().map(split));
         case.found_by = self.found_by.unwrap_or(case.found_by);
         Ok((case, folder))
     }
@@ -135,6 +150,8 @@ impl Audit {
             stop_at_e: None,
             stop_below: None,
             prior: None,
+            population: None,
+            siblings: Vec::new(),
             found_by: FoundBy::default(),
             suspect,
             base: self.base.as_deref().map(entry),

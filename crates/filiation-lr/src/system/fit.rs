@@ -165,14 +165,20 @@ impl System {
         &self.chain.fusion
     }
 
-    /// The least and the greatest likelihood ratio of a score by Venn-Abers prediction, against the
-    /// alternative of the headline.
-    pub fn venn_abers(&self, scores: &Scores, candidate: &str) -> Option<[f64; 2]> {
+    /// The least and the greatest likelihood ratio of a score by Venn-Abers prediction, against that of
+    /// some alternatives which has the least ratio.
+    pub fn venn_abers(
+        &self,
+        scores: &Scores,
+        candidate: &str,
+        of: &[Proposition],
+    ) -> Option<[f64; 2]> {
         let fused = self.fused(scores, candidate)?;
-        let least = self
+        let against = self
             .against
             .iter()
-            .filter_map(|a| Some((a, a.llr(fused)?.log10)));
+            .filter(|a| of.contains(&a.alternative()));
+        let least = against.filter_map(|a| Some((a, a.llr(fused)?.log10)));
         let (against, _) = least.min_by(|a, b| a.1.total_cmp(&b.1))?;
         Some(against.venn_abers(fused))
     }

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::fit::{Settings, System, Training, Weighted};
-use super::known::{Known, Scores};
+use super::known::Known;
 use crate::LrError;
 
 /// Fewer lineages than this in a class are weighed and not drawn.
@@ -33,7 +33,8 @@ impl Default for Draws {
     }
 }
 
-/// Percentile interval over lineages of the bounded log10 likelihood ratio of a candidate. Lineages are
+/// Percentile interval over lineages of what `llr` reads off a system, such as a bounded log10 likelihood
+/// ratio. Lineages are
 /// drawn with replacement, those of each teacher and those of none by themselves, and everything is
 /// fitted anew; where a class has fewer than 20, all stay with weights drawn from Dirichlet(1, …, 1)
 /// (Rubin 1981), so that no draw loses a class.
@@ -43,7 +44,7 @@ impl Default for Draws {
 pub fn interval(
     known: &[Known],
     settings: &Settings,
-    (scores, candidate): (&Scores, &str),
+    llr: impl Fn(&System) -> Option<f64> + Sync,
     draws: Draws,
 ) -> Result<Option<Interval>, LrError> {
     let settings_fit = draws.count >= 2 && draws.level > 0.0 && draws.level < 1.0;
@@ -72,9 +73,7 @@ pub fn interval(
             known: &drawn,
             without: None,
         };
-        Ok(System::of(training, settings)?
-            .llr(scores, candidate)
-            .map(|llr| llr.log10))
+        Ok(llr(&System::of(training, settings)?))
     };
     let found: Vec<Option<f64>> = (0..draws.count)
         .into_par_iter()

@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::record::History;
 
 /// Scores of every candidate teacher, by probe and candidate.
 pub type Scores = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// A model whose history is known, and its scores in a case of a given form.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Known {
     /// Its name.
     pub name: String,
@@ -19,11 +22,13 @@ pub struct Known {
     /// What it learned, and from whom.
     pub taught: Option<Taught>,
     /// Its scores by the probes of the teacher axis whose null is the population.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scores: Scores,
 }
 
 /// What a model learned.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Taught {
     /// The teacher.
     pub teacher: String,

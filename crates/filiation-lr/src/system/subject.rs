@@ -4,21 +4,61 @@ use filiation_core::{Axis, Basis, Digest, Statistic};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use super::known::{Known, Taught};
 use crate::LrError;
 use crate::record::{History, Outcome, Record, Scored};
 
 /// How far a model leads towards each candidate of each other one: antisymmetric.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Leads {
     names: Vec<String>,
     /// Row by row.
     of: Vec<f64>,
 }
 
+/// What is written of leads: those of candidate i over candidate j > i, row by row.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    candidates: Vec<String>,
+    leads: Vec<f64>,
+}
+
+impl From<Leads> for Stored {
+    fn from(leads: Leads) -> Self {
+        let n = leads.names.len();
+        let row = |i: usize| leads.of[i * n + i + 1..(i + 1) * n].iter().copied();
+        Self {
+            leads: (0..n).flat_map(row).collect(),
+            candidates: leads.names,
+        }
+    }
+}
+
+impl TryFrom<Stored> for Leads {
+    type Error = LrError;
+
+    fn try_from(stored: Stored) -> Result<Self, LrError> {
+        let n = stored.candidates.len();
+        let width = LrError::Width {
+            row: 0,
+            got: stored.leads.len(),
+            expected: n * n.saturating_sub(1) / 2,
+        };
+        if stored.leads.len() != n * n.saturating_sub(1) / 2 {
+            return Err(width);
+        }
+        let at = |i: usize, j: usize| i * (2 * n - i - 1) / 2 + j - i - 1;
+        Self::new(stored.candidates, |i, j| Some(stored.leads[at(i, j)]))?.ok_or(width)
+    }
+}
+
 /// A model whose history is known, with what the probes measured of it before any control is taken off.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Subject {
     /// Name, history and no scores.
     pub known: Known,
@@ -124,6 +164,21 @@ impl Leads {
         }
         mean.of.iter_mut().for_each(|m| *m /= count);
         Some(mean)
+    }
+
+    /// Root mean square over the pairs of some candidates.
+    pub(crate) fn size(&self, among: &BTreeSet<&str>) -> f64 {
+        let n = self.names.len();
+        let inside: Vec<usize> = (0..n)
+            .filter(|i| among.contains(self.names[*i].as_str()))
+            .collect();
+        let pairs = inside
+            .iter()
+            .flat_map(|i| inside.iter().map(move |j| self.of[i * n + j]));
+        let (sum, count) = pairs.fold((0.0, 0.0), |(sum, count), lead| {
+            (sum + lead * lead, count + 1.0)
+        });
+        f64::sqrt(sum / count)
     }
 
     /// The score of each candidate in a case: its least lead over the others, the mean of the controls'
@@ -244,7 +299,7 @@ impl Frame {
     }
 
     /// The candidates that a model keeps.
-    fn among<'a>(&self, known: &Known, names: &'a [String]) -> BTreeSet<&'a str> {
+    pub(crate) fn among<'a>(&self, known: &Known, names: &'a [String]) -> BTreeSet<&'a str> {
         let all = || names.iter().map(String::as_str);
         let wanted = self.candidates.unwrap_or(names.len());
         if wanted >= names.len() {

@@ -39,14 +39,15 @@ impl Domain {
 }
 
 impl Typicality {
-    /// Learns the members' features.
+    /// Learns the members' features. Differences are in units of their standard deviation, at least
+    /// `least`: where all members are alike, what lies nearer than that is alike too.
     ///
     /// # Errors
     /// [`LrError::Width`] for rows of different widths, [`LrError::Value`] for a feature that is not
     /// finite, [`LrError::Setting`] for fewer members than `neighbours` + 1.
-    pub fn fit(features: &[Vec<f64>], neighbours: usize) -> Result<Self, LrError> {
+    pub fn fit(features: &[Vec<f64>], neighbours: usize, least: f64) -> Result<Self, LrError> {
         let width = features.first().map_or(0, Vec::len);
-        if neighbours == 0 || features.len() <= neighbours {
+        if neighbours == 0 || features.len() <= neighbours || least <= 0.0 {
             return Err(LrError::Setting {
                 name: "members",
                 got: features.len() as f64,
@@ -63,8 +64,7 @@ impl Typicality {
             let squares = features.iter().map(|f| (f[at] - centre[at]).powi(2));
             (squares.sum::<f64>() / n).sqrt()
         };
-        // A feature in which the members do not differ: any difference is far away.
-        let scale = (0..width).map(|at| deviation(at).max(1e-9)).collect();
+        let scale = (0..width).map(|at| deviation(at).max(least)).collect();
         let mut found = Self {
             members: Vec::new(),
             centre,
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_case_among_the_members_is_typical_and_one_far_off_is_not() {
-        let gate = Typicality::fit(&members(199), 5).expect("members");
+        let gate = Typicality::fit(&members(199), 5, 1e-9).expect("members");
         assert!(gate.p(&[0.5, 5.0]).expect("two features") > 0.3);
         let far = gate.p(&[9.0, 5.0]).expect("two features");
         assert_eq!(far, 1.0 / 200.0);
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn p_of_one_more_draw_is_uniform() {
         let all = members(400);
-        let gate = Typicality::fit(&all[..200], 3).expect("members");
+        let gate = Typicality::fit(&all[..200], 3, 1e-9).expect("members");
         let small = all[200..]
             .iter()
             .filter(|f| gate.p(f).expect("two features") <= 0.1)
@@ -178,9 +178,9 @@ mod tests {
 
     #[test]
     fn what_is_no_feature_is_refused() {
-        assert!(Typicality::fit(&members(3), 3).is_err());
-        assert!(Typicality::fit(&[vec![0.0], vec![f64::NAN]], 1).is_err());
-        let gate = Typicality::fit(&members(10), 1).expect("members");
+        assert!(Typicality::fit(&members(3), 3, 1e-9).is_err());
+        assert!(Typicality::fit(&[vec![0.0], vec![f64::NAN]], 1, 1e-9).is_err());
+        let gate = Typicality::fit(&members(10), 1, 1e-9).expect("members");
         assert!(gate.p(&[1.0]).is_err() && gate.p(&[1.0, f64::INFINITY]).is_err());
     }
 }

@@ -3,10 +3,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use filiation_audit::population::Decided;
 use filiation_lr::Record;
 use filiation_lr::calibrate::share_above;
 use filiation_lr::system::{Frame, Rate, Settings, Subject, Summary, Validated, held_out};
-use serde::Deserialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
@@ -35,15 +35,6 @@ pub(crate) struct Show {
     /// Folder that gets `tippett.svg` and `cross-entropy.svg`, each teacher left out.
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
-}
-
-/// What was decided before the scores were looked at.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Calibration {
-    format: u32,
-    /// Probes whose scores are used.
-    streams: Vec<String>,
 }
 
 impl Show {
@@ -95,18 +86,7 @@ impl Show {
                  hint: name the probes to use with `--stream`"
             );
         };
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read `{}`", path.display()))?;
-        let calibration: Calibration =
-            toml::from_str(&text).with_context(|| format!("`{}`", path.display()))?;
-        if calibration.format != 1 || calibration.streams.is_empty() {
-            bail!(
-                "`{}`: `format` is {}, expected 1, with at least one of `streams`",
-                path.display(),
-                calibration.format
-            );
-        }
-        Ok(calibration.streams)
+        Ok(Decided::read(&path)?.streams)
     }
 
     fn text(&self, v: &Validated) -> Result<String> {
