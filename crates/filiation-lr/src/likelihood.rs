@@ -46,8 +46,6 @@ pub struct Behind {
     pub scores: Digest,
     /// The probes that are used.
     pub streams: Vec<String>,
-    /// How they become one.
-    pub fusion: String,
     /// Lineages, teachers, and Cllr with each teacher left out (bits), at as many candidates and controls
     /// as the case has.
     pub counts: Population,
@@ -73,6 +71,8 @@ pub struct Versus {
     pub lineages: u32,
     /// log10, with its bounds.
     pub llr: BoundedLlr,
+    /// How the streams become one against this alternative.
+    pub fusion: String,
 }
 
 /// A stream by itself.
@@ -81,7 +81,8 @@ pub struct Versus {
 pub struct Part {
     /// The probe.
     pub stream: String,
-    /// log10 likelihood ratio of this stream alone, before recalibration and bounds.
+    /// log10 likelihood ratio of this stream alone against the alternative of the headline, before
+    /// recalibration and bounds.
     pub alone: f64,
     /// The headline without this stream, everything fitted anew; absent where it is the only one.
     pub without: Option<f64>,
@@ -389,7 +390,6 @@ impl Behind {
             name: calibration.name.clone(),
             scores: calibration.scores,
             streams: settings.streams.clone(),
-            fusion: system.fusion().describe(system.streams()),
             tier: Tier::of(&counts),
             candidates: frame.candidates.unwrap_or(system.candidates()) as u32,
             controls: frame.controls.unwrap_or(0) as u32,
@@ -444,6 +444,7 @@ impl Fitted<'_> {
                 alternative,
                 lineages: against.lineages(),
                 llr: self.held(llr)?,
+                fusion: against.fusion().describe(system.streams()),
             })
         };
         llrs.into_iter()
@@ -470,27 +471,31 @@ impl Fitted<'_> {
         let Some(interval) = interval(&self.known, &self.settings, log10, Draws::default())? else {
             return Ok(None);
         };
-        let of = self.alternatives(candidate);
-        let venn_abers = self.system.venn_abers(&self.scores, candidate, &of);
+        let versus = self.versus(&self.system, candidate).unwrap_or_default();
+        let least = versus
+            .iter()
+            .min_by(|a, b| a.llr.log10.total_cmp(&b.llr.log10));
+        let of = least.map_or(Proposition::SharedBase, |v| v.alternative);
+        let venn_abers = self.system.venn_abers(&self.scores, candidate, of);
         Ok(Some(Candidature {
             candidate: candidate.to_owned(),
-            versus: self.versus(&self.system, candidate).unwrap_or_default(),
+            parts: self.parts(candidate, of)?,
+            versus,
             headline,
             interval,
             venn_abers: venn_abers.map_or([None; 2], |ends| {
                 ends.map(|end| Some(end).filter(|e| e.is_finite()))
             }),
             support: Support::conservative(interval.lower, interval.upper),
-            parts: self.parts(candidate)?,
             posterior: prior.map(|p| posterior(p / (1.0 - p), headline.log10)),
         }))
     }
 
-    fn parts(&self, candidate: &str) -> Result<Vec<Part>, LrError> {
+    fn parts(&self, candidate: &str, of: Proposition) -> Result<Vec<Part>, LrError> {
         let streams = &self.settings.streams;
         let alone = self
             .system
-            .parts(&self.scores, candidate)
+            .parts(&self.scores, candidate, of)
             .unwrap_or_default();
         let mut parts = Vec::new();
         for (stream, alone) in streams.iter().zip(alone) {

@@ -82,6 +82,39 @@ impl ShrunkLogistic {
         self.fit(&Table::of(sample)?)
     }
 
+    /// Fits with no weight below 0: what a score means was decided before, and is not learned from a
+    /// population. A column whose weight comes out negative is left out and told, by place; with none
+    /// left LR is 1 throughout.
+    ///
+    /// # Errors
+    /// As [`ShrunkLogistic::fit`].
+    pub fn fit_rising(&self, table: &Table) -> Result<(Linear, Vec<usize>), LrError> {
+        let mut used: Vec<usize> = (0..table.width()).collect();
+        let mut left_out = Vec::new();
+        let nothing = Linear {
+            weights: vec![0.0; table.width()],
+            intercept: 0.0,
+        };
+        while !used.is_empty() {
+            let fit = self.fit(&table.columns(&used))?;
+            let worst = fit.weights.iter().enumerate();
+            match worst.min_by(|a, b| a.1.total_cmp(b.1)) {
+                Some((at, weight)) if *weight < 0.0 => left_out.push(used.remove(at)),
+                _ => {
+                    let mut linear = nothing;
+                    linear.intercept = fit.intercept;
+                    for (at, weight) in used.iter().zip(fit.weights) {
+                        linear.weights[*at] = weight;
+                    }
+                    left_out.sort_unstable();
+                    return Ok((linear, left_out));
+                }
+            }
+        }
+        left_out.sort_unstable();
+        Ok((nothing, left_out))
+    }
+
     /// Fits by damped Newton steps.
     ///
     /// # Errors

@@ -220,12 +220,21 @@ impl Table {
     /// # Errors
     /// [`LrError::Value`] where one is no longer finite.
     pub fn map(&self, value: impl Fn(usize, f64) -> f64) -> Result<Self, LrError> {
+        self.gather(self.width, |at, row| value(at, row[at]))
+    }
+
+    /// The same labels with rows of another width, each value made of its place and the whole old row.
+    ///
+    /// # Errors
+    /// [`LrError::Value`] where one is not finite.
+    pub fn gather(
+        &self,
+        width: usize,
+        value: impl Fn(usize, &[f64]) -> f64,
+    ) -> Result<Self, LrError> {
         let rows: Vec<(Vec<f64>, Labelled)> = self
             .rows()
-            .map(|(row, item)| {
-                let row = row.iter().enumerate().map(|(at, v)| value(at, *v));
-                (row.collect(), *item)
-            })
+            .map(|(row, item)| ((0..width).map(|at| value(at, row)).collect(), *item))
             .collect();
         let rows: Vec<(&[f64], Labelled)> =
             rows.iter().map(|(row, item)| (&row[..], *item)).collect();
@@ -238,7 +247,7 @@ impl Table {
     }
 
     /// Rows with their labels.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&[f64], &Labelled)> + Clone {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&[f64], &Labelled)> + Clone {
         let row = |(at, item)| (&self.values[at * self.width..][..self.width], item);
         self.items.iter().enumerate().map(row)
     }

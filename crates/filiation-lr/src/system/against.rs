@@ -1,16 +1,18 @@
-use std::collections::BTreeSet;
-
 use filiation_core::{BoundedLlr, Proposition};
 
+use super::chain::Chain;
+use super::fusion::Fusion;
 use crate::calibrate::{Bounds, Linear, Sample, ShrunkLogistic, Smoothing, tail_ratio, venn_abers};
-use crate::{LADDER, LrError, Population, Tier};
+use crate::{LrError, Population, Tier};
 
-/// The last two steps against one alternative: recalibration and bounds.
+/// What a population says against one alternative.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Against {
     alternative: Proposition,
+    chain: Chain,
+    /// Of the fused log10 likelihood ratio: smooth, so that candidates can be ranked.
     recalibration: Linear,
-    /// Recalibrated log10 likelihood ratios of models left out.
+    /// Fused log10 likelihood ratios of models left out.
     held_out: Sample,
     bounds: Bounds,
     lineages: u32,
@@ -18,35 +20,30 @@ pub struct Against {
 }
 
 impl Against {
-    /// From fused log10 likelihood ratios of models left out, with lineages and weights: those of students
-    /// and those of models for which the alternative is true. `None` where these are fewer lineages than
-    /// the first rung of the claim ladder asks for.
+    /// From a chain, and fused log10 likelihood ratios of models that were left out of chains like it.
     pub(super) fn fit(
         alternative: Proposition,
-        fused: &[(f64, bool, &str, f64)],
+        chain: Chain,
+        held_out: Sample,
         all: &Population,
         how: &ShrunkLogistic,
-    ) -> Result<Option<Self>, LrError> {
-        let lineages: BTreeSet<&str> = fused.iter().filter(|f| !f.1).map(|f| f.2).collect();
-        let lineages = lineages.len() as u32;
+    ) -> Result<Self, LrError> {
+        let lineages = held_out.lineages(false).round() as u32;
         let counts = Population {
             other: lineages,
             ..*all
         };
-        if lineages < LADDER[1].needs.other {
-            return Ok(None);
-        }
-        let held_out = Sample::by_lineage(fused)?;
-        let recalibration = how.fit_one(&held_out)?.rising();
-        let held_out = held_out.map(|llr| recalibration.llr(&[llr]))?;
-        Ok(Some(Self {
+        let (recalibration, _) = how.fit_rising(&crate::calibrate::Table::of(&held_out)?)?;
+        let stated = held_out.map(|fused| conservative(venn_abers(&held_out, fused)))?;
+        Ok(Self {
             alternative,
+            chain,
             recalibration,
-            bounds: bounds(&held_out, &counts),
+            bounds: bounds(&stated, &counts),
             held_out,
             lineages,
             tier: Tier::of(&counts),
-        }))
+        })
     }
 
     /// The alternative.
@@ -69,24 +66,46 @@ impl Against {
         self.bounds
     }
 
+    /// Fused log10 likelihood ratios of models left out, before recalibration: of the true teacher, and the
+    /// largest of all candidates against which the alternative is true.
+    pub const fn held_out(&self) -> &Sample {
+        &self.held_out
+    }
+
+    /// How its streams become one.
+    pub const fn fusion(&self) -> &Fusion {
+        &self.chain.fusion
+    }
+
+    pub(super) const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// A smooth log10 likelihood ratio without bounds.
+    pub(super) fn smooth(&self, fused: f64) -> f64 {
+        self.recalibration.llr(&[fused])
+    }
+
+    /// What may be stated of a fused log10 likelihood ratio: the end of Venn-Abers' pair that claims least,
+    /// within the bounds.
     pub(super) fn llr(&self, fused: f64) -> Option<BoundedLlr> {
-        let llr = self.recalibration.llr(&[fused]);
+        let llr = conservative(self.venn_abers(fused));
         BoundedLlr::new(llr, self.bounds.lower, self.bounds.upper).ok()
     }
 
     pub(super) fn venn_abers(&self, fused: f64) -> [f64; 2] {
-        venn_abers(&self.held_out, self.recalibration.llr(&[fused]))
+        venn_abers(&self.held_out, fused)
     }
 }
 
-/// The least of some likelihood ratios, a reader being free to hold whichever alternative fits.
-pub(super) fn headline(llrs: impl Iterator<Item = BoundedLlr>) -> Option<BoundedLlr> {
-    llrs.min_by(|a, b| a.log10.total_cmp(&b.log10))
+/// The end of an interval of log10 likelihood ratios that claims least; 0 where it holds 0.
+fn conservative([low, high]: [f64; 2]) -> f64 {
+    if low > 0.0 { low } else { high.min(0.0) }
 }
 
 /// The tighter of the tail-ratio bound, the number of lineages, and what the ladder allows.
-fn bounds(held_out: &Sample, counts: &Population) -> Bounds {
-    let tail = tail_ratio(held_out, Smoothing::Misleading(1.0));
+fn bounds(stated: &Sample, counts: &Population) -> Bounds {
+    let tail = tail_ratio(stated, Smoothing::Misleading(1.0));
     let ladder = match Tier::of(counts) {
         Tier::Tier0 => 0.0,
         Tier::Tier1 => 1.0,

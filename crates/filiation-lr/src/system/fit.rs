@@ -1,13 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use filiation_core::{BoundedLlr, Proposition};
 
-use super::against::{Against, headline};
-use super::fusion::Fusion;
+use super::against::Against;
+use super::chain::Chain;
 use super::known::{Known, Scores};
-use crate::LrError;
-use crate::Population;
-use crate::calibrate::{Bounds, Labelled, Linear, Sample, ShrunkLogistic, Table, counts};
+use crate::calibrate::{Bounds, Labelled, Sample, ShrunkLogistic, Table, counts};
+use crate::{LADDER, LrError, Population};
 
 /// How scores become likelihood ratios.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,32 +30,20 @@ impl Settings {
     }
 }
 
-/// A calibrated system: one regression a stream, fusion, recalibration on likelihood ratios of models
-/// that were left out of the steps before, and bounds.
+/// A calibrated system: against each alternative one regression a stream, their fusion, recalibration on
+/// models that were left out of the steps before, and bounds.
 ///
-/// H1 is "distilled from the candidate", with the score of the true teacher. H2 is "not": for the last
-/// two steps each model counts with the largest of all candidates that are not its teacher, which is
-/// what an accuser would point at. Each alternative has a recalibration and bounds of its own, on the
-/// models for which it is true; the headline is the least of their ratios.
+/// H1 is "distilled from the candidate", with the score of the true teacher. For the last two steps each
+/// model for which the alternative is true counts with the largest of all its candidates, which is what an
+/// accuser would point at. The headline is the least of the ratios over alternatives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct System {
     streams: Vec<String>,
-    chain: Chain,
-    /// On all models.
-    recalibration: Linear,
-    /// Recalibrated log10 likelihood ratios of models left out.
-    held_out: Sample,
-    /// By alternative.
     against: Vec<Against>,
+    /// Smooth headlines of models left out: of true teachers, and the largest of the other candidates.
+    held_out: Sample,
     counts: Population,
     candidates: usize,
-}
-
-/// Everything before recalibration.
-#[derive(Debug, Clone, PartialEq)]
-struct Chain {
-    calibrators: Vec<Linear>,
-    fusion: Fusion,
 }
 
 /// Models with the weights of their lineages.
@@ -68,6 +55,15 @@ pub(super) struct Training<'a> {
     pub(super) known: &'a [(&'a Known, f64)],
     /// A candidate that no score may be of.
     pub(super) without: Option<&'a str>,
+}
+
+/// A candidate of a model that was left out: what each chain makes of it.
+struct Held<'a> {
+    known: &'a Known,
+    weight: f64,
+    candidate: &'a str,
+    /// By alternative.
+    fused: Vec<f64>,
 }
 
 impl System {
@@ -96,25 +92,35 @@ impl System {
             known: &usable,
             ..training
         };
-        let held = training.held_out(settings)?;
-        let values: Vec<_> = held.iter().map(Held::value).collect();
-        let held_out = Sample::by_lineage(&values)?;
-        let recalibration = settings.logistic.fit_one(&held_out)?.rising();
-        let held_out = held_out.map(|llr| recalibration.llr(&[llr]))?;
+        let folds = training.folds(settings.folds)?;
+        let alternatives = training.alternatives(streams)?;
+        let held = training.held_out(settings, &alternatives, &folds)?;
         let counts = training.counts();
         let mut against = Vec::new();
-        for alternative in Proposition::ALTERNATIVES {
-            let of: Vec<_> = held
-                .iter()
-                .filter(|h| h.under == Proposition::Distilled || h.under == alternative)
-                .map(Held::value)
-                .collect();
-            against.extend(Against::fit(alternative, &of, &counts, &settings.logistic)?);
+        for (at, alternative) in alternatives.iter().enumerate() {
+            let chain = training.chain(*alternative, settings)?;
+            let fused = largest(&held, |h| match h.known.truth(h.candidate)? {
+                Proposition::Distilled => Some((true, h.fused[at])),
+                truth => (truth == *alternative).then(|| (false, h.fused[at])),
+            })?;
+            against.push(Against::fit(
+                *alternative,
+                chain,
+                fused,
+                &counts,
+                &settings.logistic,
+            )?);
         }
+        let held_out = largest(&held, |h| {
+            let own = h.known.teacher() == Some(h.candidate);
+            let each = against
+                .iter()
+                .zip(&h.fused)
+                .map(|(a, fused)| a.smooth(*fused));
+            Some((own, each.fold(f64::INFINITY, f64::min)))
+        })?;
         Ok(Self {
             streams: streams.clone(),
-            chain: Chain::fit(training, settings)?,
-            recalibration,
             against,
             held_out,
             counts,
@@ -126,61 +132,60 @@ impl System {
         })
     }
 
-    /// The fused log10 likelihood ratio of a candidate before recalibration; `None` where a probe has no
-    /// score of it.
-    fn fused(&self, scores: &Scores, candidate: &str) -> Option<f64> {
-        self.chain.llr(&self.streams, scores, candidate)
+    /// The fused log10 likelihood ratio of a candidate against each alternative before recalibration;
+    /// `None` where a probe has no score of it.
+    fn fused<'a>(
+        &'a self,
+        scores: &'a Scores,
+        candidate: &'a str,
+    ) -> impl Iterator<Item = (&'a Against, Option<f64>)> {
+        let of = move |a: &'a Against| (a, a.chain().llr(&self.streams, scores, candidate));
+        self.against.iter().map(of)
     }
 
-    /// The log10 likelihood ratio of a candidate over all alternatives together, before bounds: what
-    /// candidates are ranked by.
+    /// The least log10 likelihood ratio of a candidate over the alternatives, smooth and before bounds:
+    /// what candidates are ranked by.
     pub fn unbounded(&self, scores: &Scores, candidate: &str) -> Option<f64> {
-        Some(self.recalibration.llr(&[self.fused(scores, candidate)?]))
+        let each = self
+            .fused(scores, candidate)
+            .map(|(a, fused)| Some(a.smooth(fused?)));
+        each.reduce(|a, b| Some(a?.min(b?)))?
     }
 
     /// The log10 likelihood ratio against each alternative that the population has models of, within
     /// its bounds.
     pub fn llrs(&self, scores: &Scores, candidate: &str) -> Option<Vec<(Proposition, BoundedLlr)>> {
-        let fused = self.fused(scores, candidate)?;
-        let of = |a: &Against| Some((a.alternative(), a.llr(fused)?));
-        self.against.iter().map(of).collect()
+        let of = |(a, fused): (&Against, Option<f64>)| Some((a.alternative(), a.llr(fused?)?));
+        self.fused(scores, candidate).map(of).collect()
     }
 
     /// The headline: the least of [`Self::llrs`].
     pub fn llr(&self, scores: &Scores, candidate: &str) -> Option<BoundedLlr> {
-        headline(
-            self.llrs(scores, candidate)?
-                .into_iter()
-                .map(|(_, llr)| llr),
-        )
+        let llrs = self
+            .llrs(scores, candidate)?
+            .into_iter()
+            .map(|(_, llr)| llr);
+        llrs.min_by(|a, b| a.log10.total_cmp(&b.log10))
     }
 
-    /// The log10 likelihood ratio of each stream by itself, before recalibration and bounds.
-    pub fn parts(&self, scores: &Scores, candidate: &str) -> Option<Vec<f64>> {
-        self.chain.parts(&self.streams, scores, candidate)
+    /// The log10 likelihood ratio of each stream by itself against one alternative, before
+    /// recalibration and bounds.
+    pub fn parts(&self, scores: &Scores, candidate: &str, of: Proposition) -> Option<Vec<f64>> {
+        let against = self.against.iter().find(|a| a.alternative() == of)?;
+        against.chain().parts(&self.streams, scores, candidate)
     }
 
-    /// What the fused likelihood ratio hangs on: it without each stream, before recalibration.
-    pub fn fusion(&self) -> &Fusion {
-        &self.chain.fusion
-    }
-
-    /// The least and the greatest likelihood ratio of a score by Venn-Abers prediction, against that of
-    /// some alternatives which has the least ratio.
+    /// The least and the greatest likelihood ratio of a score by Venn-Abers prediction, against one
+    /// alternative.
     pub fn venn_abers(
         &self,
         scores: &Scores,
         candidate: &str,
-        of: &[Proposition],
+        of: Proposition,
     ) -> Option<[f64; 2]> {
-        let fused = self.fused(scores, candidate)?;
-        let against = self
-            .against
-            .iter()
-            .filter(|a| of.contains(&a.alternative()));
-        let least = against.filter_map(|a| Some((a, a.llr(fused)?.log10)));
-        let (against, _) = least.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some(against.venn_abers(fused))
+        let mut fused = self.fused(scores, candidate);
+        let (against, fused) = fused.find(|(a, _)| a.alternative() == of)?;
+        Some(against.venn_abers(fused?))
     }
 
     /// What stands against H1, each with its models.
@@ -206,7 +211,8 @@ impl System {
         })
     }
 
-    /// Recalibrated log10 likelihood ratios of the models, each left out of the steps before.
+    /// Smooth headlines of the models, each left out of the chain that made it: of the true teacher, and
+    /// the largest of the other candidates.
     pub const fn held_out(&self) -> &Sample {
         &self.held_out
     }
@@ -222,50 +228,33 @@ impl System {
     }
 }
 
-/// The fused log10 likelihood ratio of a model that was left out.
-struct Held<'a> {
-    llr: f64,
-    /// What is true of it.
-    under: Proposition,
-    lineage: &'a str,
-    weight: f64,
-}
-
-impl Held<'_> {
-    fn value(&self) -> (f64, bool, &str, f64) {
-        let distilled = self.under == Proposition::Distilled;
-        (self.llr, distilled, self.lineage, self.weight)
-    }
-}
-
-impl Chain {
-    fn fit(training: Training<'_>, settings: &Settings) -> Result<Self, LrError> {
-        let rows = training.rows(&settings.streams)?;
-        let mut calibrators = Vec::with_capacity(settings.streams.len());
-        for stream in 0..settings.streams.len() {
-            let fit = settings.logistic.fit(&rows.columns(&[stream]))?;
-            calibrators.push(fit.rising());
-        }
-        let llrs = rows.map(|stream, score| calibrators[stream].llr(&[score]))?;
-        Ok(Self {
-            calibrators,
-            fusion: Fusion::fit(&llrs, &settings.logistic)?,
-        })
-    }
-
-    fn parts(&self, streams: &[String], scores: &Scores, candidate: &str) -> Option<Vec<f64>> {
-        let of = |(stream, fit): (&String, &Linear)| {
-            Some(fit.llr(&[*scores.get(stream)?.get(candidate)?]))
+/// One value for each model and class: the largest of its candidates that `value` takes.
+fn largest<'a>(
+    held: &[Held<'a>],
+    value: impl Fn(&Held<'a>) -> Option<(bool, f64)>,
+) -> Result<Sample, LrError> {
+    let mut values: Vec<(f64, bool, &str, f64)> = Vec::new();
+    let mut last: [Option<(*const Known, usize)>; 2] = [None; 2];
+    for h in held {
+        let Some((distilled, value)) = value(h) else {
+            continue;
         };
-        streams.iter().zip(&self.calibrators).map(of).collect()
+        // Candidates of one model stand side by side.
+        let key: *const Known = h.known;
+        match &mut last[usize::from(distilled)] {
+            Some((known, at)) if std::ptr::eq(*known, key) => {
+                values[*at].0 = values[*at].0.max(value);
+            }
+            slot => {
+                *slot = Some((key, values.len()));
+                values.push((value, distilled, &h.known.lineage, h.weight));
+            }
+        }
     }
-
-    fn llr(&self, streams: &[String], scores: &Scores, candidate: &str) -> Option<f64> {
-        Some(self.fusion.llr(&self.parts(streams, scores, candidate)?))
-    }
+    Sample::by_lineage(&values)
 }
 
-impl Training<'_> {
+impl<'t> Training<'t> {
     fn counts(&self) -> Population {
         let mut lineages: BTreeMap<(&str, bool), ()> = BTreeMap::new();
         let mut teachers: BTreeMap<&str, ()> = BTreeMap::new();
@@ -286,20 +275,64 @@ impl Training<'_> {
         }
     }
 
-    /// A row for every model and candidate.
-    fn rows(&self, streams: &[String]) -> Result<Table, LrError> {
+    /// The candidates of a model that scores may be of.
+    fn candidates<'k>(
+        &self,
+        known: &'k Known,
+        streams: &[String],
+    ) -> impl Iterator<Item = &'k str> {
+        let all = known.candidates(streams);
+        all.filter(|candidate| Some(*candidate) != self.without)
+    }
+
+    /// The alternatives of which there are enough lineages for the first rung of the claim ladder.
+    fn alternatives(&self, streams: &[String]) -> Result<Vec<Proposition>, LrError> {
+        let expected = LADDER[1].needs.other as usize;
+        let mut most = 0;
+        let mut found = Vec::new();
+        for alternative in Proposition::ALTERNATIVES {
+            let mut lineages: BTreeMap<&str, f64> = BTreeMap::new();
+            for (known, weight) in self.known {
+                let mut candidates = self.candidates(known, streams);
+                if candidates.any(|c| known.truth(c) == Some(alternative)) {
+                    lineages.insert(&known.lineage, *weight);
+                }
+            }
+            let count = lineages.values().sum::<f64>().round() as usize;
+            most = most.max(count);
+            if count >= expected {
+                found.push(alternative);
+            }
+        }
+        if found.is_empty() {
+            return Err(LrError::TooFew {
+                distilled: false,
+                got: most,
+                expected,
+            });
+        }
+        Ok(found)
+    }
+
+    fn chain(&self, alternative: Proposition, settings: &Settings) -> Result<Chain, LrError> {
+        Chain::fit(&self.rows(alternative, &settings.streams)?, settings)
+    }
+
+    /// A row for every student with its teacher, and for every model with every candidate against which
+    /// the alternative is true.
+    fn rows(&self, alternative: Proposition, streams: &[String]) -> Result<Table, LrError> {
         let mut rows: Vec<(Vec<f64>, bool, &str, f64)> = Vec::new();
         for (known, weight) in self.known {
-            for candidate in known.candidates(streams) {
-                if Some(candidate) == self.without {
+            for candidate in self.candidates(known, streams) {
+                let truth = known.truth(candidate);
+                let distilled = truth == Some(Proposition::Distilled);
+                if !distilled && truth != Some(alternative) {
                     continue;
                 }
                 let score = |stream: &String| known.scores.get(stream)?.get(candidate).copied();
-                let Some(row) = streams.iter().map(score).collect::<Option<Vec<_>>>() else {
-                    continue;
-                };
-                let distilled = known.teacher() == Some(candidate);
-                rows.push((row, distilled, &known.lineage, *weight));
+                if let Some(row) = streams.iter().map(score).collect::<Option<Vec<_>>>() {
+                    rows.push((row.concat(), distilled, &known.lineage, *weight));
+                }
             }
         }
         let counts = counts(rows.iter().map(|row| (row.2, row.1)));
@@ -317,11 +350,16 @@ impl Training<'_> {
         Table::new(&rows)
     }
 
-    /// Fused log10 likelihood ratios of every model by a chain that has not seen its lineage.
-    fn held_out(&self, settings: &Settings) -> Result<Vec<Held<'_>>, LrError> {
-        let folds = self.folds(settings.folds)?;
+    /// Every model with every candidate, by chains that have not seen its lineage.
+    fn held_out(
+        &self,
+        settings: &Settings,
+        alternatives: &[Proposition],
+        folds: &BTreeMap<&str, usize>,
+    ) -> Result<Vec<Held<'t>>, LrError> {
         let mut held = Vec::new();
-        for fold in 0..settings.folds {
+        let used: BTreeSet<usize> = folds.values().copied().collect();
+        for fold in used {
             let inside = |known: &Known| folds[known.lineage.as_str()] == fold;
             let rest: Weighted<'_> = self
                 .known
@@ -333,25 +371,20 @@ impl Training<'_> {
                 known: &rest,
                 ..*self
             };
-            let chain = Chain::fit(rest, settings)?;
+            let chains = alternatives.iter().map(|a| rest.chain(*a, settings));
+            let chains: Vec<Chain> = chains.collect::<Result<_, _>>()?;
             for (known, weight) in self.known.iter().filter(|(k, _)| inside(k)) {
-                let llr = |c: &str| chain.llr(&settings.streams, &known.scores, c);
-                let (own, largest) = own_and_largest(known, settings, self.without, llr);
-                // A student without a sibling among the candidates is an easy case of Hc.
-                let other = match &known.taught {
-                    Some(_) if known.has_sibling(&settings.streams) => Proposition::Sibling,
-                    Some(_) => Proposition::Distilled,
-                    None if known.independent => Proposition::Independent,
-                    None => Proposition::SharedBase,
-                };
-                let largest = largest.filter(|_| other != Proposition::Distilled);
-                for (value, under) in [(own, Proposition::Distilled), (largest, other)] {
-                    held.extend(value.map(|llr| Held {
-                        llr,
-                        under,
-                        lineage: &known.lineage,
-                        weight: *weight,
-                    }));
+                let known: &'t Known = known;
+                for candidate in self.candidates(known, &settings.streams) {
+                    let of = |chain: &Chain| chain.llr(&settings.streams, &known.scores, candidate);
+                    if let Some(fused) = chains.iter().map(of).collect() {
+                        held.push(Held {
+                            known,
+                            weight: *weight,
+                            candidate,
+                            fused,
+                        });
+                    }
                 }
             }
         }

@@ -35,29 +35,8 @@ impl Fusion {
         if streams < 2 || rarer < LINEAGES_A_STREAM * streams as f64 {
             return Ok(Self::Mean);
         }
-        let mut left_out = Vec::new();
-        loop {
-            let kept = |at: &usize| !left_out.contains(at);
-            let used: Vec<usize> = (0..streams).filter(kept).collect();
-            let fit = how.fit(&llrs.columns(&used))?;
-            let worst = fit.weights.iter().enumerate();
-            let worst = worst.min_by(|a, b| a.1.total_cmp(b.1));
-            match worst {
-                Some((at, weight)) if *weight < 0.0 && used.len() > 1 => left_out.push(used[at]),
-                _ => {
-                    let mut weights = vec![0.0; streams];
-                    for (at, weight) in used.iter().zip(&fit.weights) {
-                        weights[*at] = weight.max(0.0);
-                    }
-                    left_out.sort_unstable();
-                    let linear = Linear {
-                        weights,
-                        intercept: fit.intercept,
-                    };
-                    return Ok(Self::Learned { linear, left_out });
-                }
-            }
-        }
+        let (linear, left_out) = how.fit_rising(llrs)?;
+        Ok(Self::Learned { linear, left_out })
     }
 
     /// In words.

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
+use filiation_core::Proposition;
 use serde::{Deserialize, Serialize};
 
 use crate::record::History;
 
-/// Scores of every candidate teacher, by probe and candidate.
-pub type Scores = BTreeMap<String, BTreeMap<String, f64>>;
+/// Scores of every candidate teacher, by probe and candidate: its least lead over the other candidates,
+/// which tells it from a sibling, and its mean lead, which tells a student from a model without a teacher.
+pub type Scores = BTreeMap<String, BTreeMap<String, [f64; 2]>>;
 
 /// A model whose history is known, and its scores in a case of a given form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,12 +48,21 @@ impl Known {
         self.taught.as_ref().map(|t| t.teacher.as_str())
     }
 
-    /// Whether a sibling of its teacher is among the candidates of these probes.
-    pub fn has_sibling(&self, streams: &[String]) -> bool {
-        let siblings = self.taught.iter().flat_map(|t| &t.siblings);
-        siblings
-            .into_iter()
-            .any(|s| self.candidates(streams).any(|c| c == s))
+    /// Whether a candidate is a sibling of its teacher.
+    pub fn is_sibling(&self, candidate: &str) -> bool {
+        let mut siblings = self.taught.iter().flat_map(|t| &t.siblings);
+        siblings.any(|s| s == candidate)
+    }
+
+    /// What is true of it where it is held against a candidate; `None` where it learned from another one
+    /// that is no sibling of this.
+    pub fn truth(&self, candidate: &str) -> Option<Proposition> {
+        match &self.taught {
+            Some(taught) if taught.teacher == candidate => Some(Proposition::Distilled),
+            Some(_) => self.is_sibling(candidate).then_some(Proposition::Sibling),
+            None if self.independent => Some(Proposition::Independent),
+            None => Some(Proposition::SharedBase),
+        }
     }
 
     /// Whether every one of these probes scored it.
@@ -62,7 +73,7 @@ impl Known {
     }
 
     /// The candidates that every one of these probes scored.
-    pub fn candidates<'a>(&'a self, streams: &'a [String]) -> impl Iterator<Item = &'a str> {
+    pub fn candidates<'k>(&'k self, streams: &[String]) -> impl Iterator<Item = &'k str> {
         let first = streams.first().and_then(|stream| self.scores.get(stream));
         let names = first.into_iter().flat_map(|scores| scores.keys());
         names.map(String::as_str).filter(move |name| {

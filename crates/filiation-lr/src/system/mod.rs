@@ -1,6 +1,7 @@
 //! The chain from scores of several probes to one bounded likelihood ratio, and its validation.
 
 mod against;
+mod chain;
 mod fit;
 mod fusion;
 mod interval;

@@ -135,22 +135,23 @@ impl Leads {
         &self.names
     }
 
-    /// The least lead of each of some candidates over the others of them, `less` taken off.
-    fn least(&self, among: &BTreeSet<&str>, less: Option<&Self>) -> BTreeMap<String, f64> {
+    /// The least and the mean lead of each of some candidates over the others of them, `less` taken off.
+    fn over(&self, among: &BTreeSet<&str>, less: Option<&Self>) -> BTreeMap<String, [f64; 2]> {
         let n = self.names.len();
         let inside: Vec<usize> = (0..n)
             .filter(|i| among.contains(self.names[*i].as_str()))
             .collect();
         let lead =
             |i: usize, j: usize| self.of[i * n + j] - less.map_or(0.0, |less| less.of[i * n + j]);
-        let least = |i: usize| {
-            let others = inside.iter().filter(|j| **j != i);
-            others.map(|j| lead(i, *j)).fold(f64::INFINITY, f64::min)
+        let over = |i: usize| {
+            let leads = inside.iter().filter(|j| **j != i).map(|j| lead(i, *j));
+            let (least, sum) = leads.fold((f64::INFINITY, 0.0), |(least, sum), lead| {
+                (lead.min(least), sum + lead)
+            });
+            [least, sum / (inside.len() - 1) as f64]
         };
-        inside
-            .iter()
-            .map(|i| (self.names[*i].clone(), least(*i)))
-            .collect()
+        let over = |i: &usize| (self.names[*i].clone(), over(*i));
+        inside.iter().map(over).collect()
     }
 
     /// The mean of some, all of the same candidates; `None` of none.
@@ -181,11 +182,11 @@ impl Leads {
         f64::sqrt(sum / count)
     }
 
-    /// The score of each candidate in a case: its least lead over the others, the mean of the controls'
-    /// taken off.
-    pub fn scores(&self, controls: &[Self]) -> BTreeMap<String, f64> {
+    /// The scores of each candidate in a case: its least and its mean lead over the others, the mean of
+    /// the controls' taken off.
+    pub fn scores(&self, controls: &[Self]) -> BTreeMap<String, [f64; 2]> {
         let among = self.names.iter().map(String::as_str).collect();
-        self.least(&among, Self::mean(controls).as_ref())
+        self.over(&among, Self::mean(controls).as_ref())
     }
 }
 
@@ -291,7 +292,7 @@ impl Frame {
                 let less = self.controls(&subject.known, &pools[stream.as_str()]);
                 known
                     .scores
-                    .insert(stream.clone(), leads.least(&among, less.as_ref()));
+                    .insert(stream.clone(), leads.over(&among, less.as_ref()));
             }
             known
         };

@@ -38,8 +38,6 @@ pub struct Validated {
     pub bounds: [f64; 2],
     /// What may be stated against each alternative.
     pub against: Vec<Bounded>,
-    /// How the streams become one: their weights, or the mean of their likelihood ratios.
-    pub fusion: String,
     /// Rates and costs.
     pub validation: Validation,
     /// Each model, its teacher left out.
@@ -57,16 +55,19 @@ pub struct Bounded {
     pub tier: Tier,
     /// Least and greatest log10 likelihood ratio.
     pub bounds: [f64; 2],
+    /// How the streams become one: their weights, or the mean of their likelihood ratios.
+    pub fusion: String,
 }
 
-impl From<&Against> for Bounded {
-    fn from(against: &Against) -> Self {
+impl Bounded {
+    fn of(against: &Against, streams: &[String]) -> Self {
         let bounds = against.bounds();
         Self {
             alternative: against.alternative(),
             lineages: against.lineages(),
             tier: against.tier(),
             bounds: [bounds.lower, bounds.upper],
+            fusion: against.fusion().describe(streams),
         }
     }
 }
@@ -118,8 +119,11 @@ impl Validated {
                 .next()
                 .and_then(|rung| rung.needs.shortfall(&population)),
             bounds: [bounds.lower, bounds.upper],
-            against: system.against().iter().map(Bounded::from).collect(),
-            fusion: system.fusion().describe(system.streams()),
+            against: system
+                .against()
+                .iter()
+                .map(|a| Bounded::of(a, system.streams()))
+                .collect(),
             validation: Validation {
                 in_sample: summary(LeaveOut::Nothing)?,
                 leave_one_lineage_out: summary(LeaveOut::Lineage)?,

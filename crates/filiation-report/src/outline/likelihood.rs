@@ -73,11 +73,11 @@ fn parts(likelihood: &Likelihood) -> Option<Block> {
 fn behind(likelihood: &Likelihood) -> Vec<String> {
     let behind = &likelihood.behind;
     let mut items = vec![format!(
-        "Population `{}` ({}), tier {}, fused: {}",
+        "Population `{}` ({}), tier {}, scores of {}",
         behind.name,
         short(&behind.scores),
         behind.tier.number(),
-        behind.fusion
+        behind.streams.join(", ")
     )];
     items.extend(
         likelihood

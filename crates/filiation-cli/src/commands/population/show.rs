@@ -104,7 +104,6 @@ impl Show {
             v.controls,
             v.tier.number()
         )?;
-        writeln!(text, "Fused: {}.", v.fusion)?;
         let [lower, upper] = v.bounds;
         writeln!(
             text,
@@ -115,11 +114,12 @@ impl Show {
             let [lower, upper] = against.bounds;
             writeln!(
                 text,
-                "Against {}: {} lineages, tier {}, 10^{lower:.2} to 10^{upper:.2} = {:.0}.",
+                "Against {}: {} lineages, tier {}, 10^{lower:.2} to 10^{upper:.2} = {:.0}; {}.",
                 against.alternative.symbol(),
                 against.lineages,
                 against.tier.number(),
-                10_f64.powf(upper)
+                10_f64.powf(upper),
+                against.fusion
             )?;
         }
         text.push('\n');
