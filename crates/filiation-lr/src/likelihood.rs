@@ -10,7 +10,7 @@ use crate::calibrate::Bounds;
 use crate::calibration::Calibration;
 use crate::system::{
     Domain, Draws, Frame, Known, Leads, LeaveOut, Scores, Settings, Subject, Summary, Support,
-    System, Typicality, interval, judge, posterior,
+    System, Typicality, intervals, judge, posterior,
 };
 use crate::{LrError, Population, Tier};
 
@@ -182,10 +182,7 @@ impl Likelihood {
             siblings: claim.siblings,
             cap,
         };
-        for candidate in fitted.candidates() {
-            this.candidates
-                .extend(fitted.candidature(&candidate, claim.prior)?);
-        }
+        this.candidates = fitted.candidatures(claim.prior)?;
         this.candidates.sort_by(|a, b| {
             let key = |c: &Candidature| c.headline.log10;
             key(b).total_cmp(&key(a))
@@ -459,36 +456,37 @@ impl Fitted<'_> {
         llrs.min_by(|a, b| a.log10.total_cmp(&b.log10))
     }
 
-    fn candidature(
-        &self,
-        candidate: &str,
-        prior: Option<f64>,
-    ) -> Result<Option<Candidature>, LrError> {
-        let Some(headline) = self.headline(&self.system, candidate) else {
-            return Ok(None);
-        };
-        let log10 = |system: &System| Some(self.headline(system, candidate)?.log10);
-        let Some(interval) = interval(&self.known, &self.settings, log10, Draws::default())? else {
-            return Ok(None);
-        };
-        let versus = self.versus(&self.system, candidate).unwrap_or_default();
-        let least = versus
-            .iter()
-            .min_by(|a, b| a.llr.log10.total_cmp(&b.llr.log10));
-        let of = least.map_or(Proposition::SharedBase, |v| v.alternative);
-        let venn_abers = self.system.venn_abers(&self.scores, candidate, of);
-        Ok(Some(Candidature {
-            candidate: candidate.to_owned(),
-            parts: self.parts(candidate, of)?,
-            versus,
-            headline,
-            interval,
-            venn_abers: venn_abers.map_or([None; 2], |ends| {
-                ends.map(|end| Some(end).filter(|e| e.is_finite()))
-            }),
-            support: Support::conservative(interval.lower, interval.upper),
-            posterior: prior.map(|p| posterior(p / (1.0 - p), headline.log10)),
-        }))
+    fn candidatures(&self, prior: Option<f64>) -> Result<Vec<Candidature>, LrError> {
+        let candidates: Vec<String> = self.candidates().into_iter().collect();
+        let log10 =
+            |system: &System, candidate: &String| Some(self.headline(system, candidate)?.log10);
+        let read = |system: &System| candidates.iter().map(|c| log10(system, c)).collect();
+        let intervals = intervals(&self.known, &self.settings, read, Draws::default())?;
+        let mut all = Vec::new();
+        for (candidate, interval) in candidates.iter().zip(intervals) {
+            let headline = self.headline(&self.system, candidate);
+            let versus = self.versus(&self.system, candidate).unwrap_or_default();
+            let least = versus
+                .iter()
+                .min_by(|a, b| a.llr.log10.total_cmp(&b.llr.log10));
+            let (Some(headline), Some(interval), Some(least)) = (headline, interval, least) else {
+                continue;
+            };
+            let of = least.alternative;
+            let venn_abers = self.system.venn_abers(&self.scores, candidate, of);
+            let finite = |end: f64| Some(end).filter(|e| e.is_finite());
+            all.push(Candidature {
+                candidate: candidate.clone(),
+                headline,
+                interval,
+                venn_abers: venn_abers.map_or([None; 2], |ends| ends.map(finite)),
+                support: Support::conservative(interval.lower, interval.upper),
+                parts: self.parts(candidate, of)?,
+                versus,
+                posterior: prior.map(|p| posterior(p / (1.0 - p), headline.log10)),
+            });
+        }
+        Ok(all)
     }
 
     fn parts(&self, candidate: &str, of: Proposition) -> Result<Vec<Part>, LrError> {

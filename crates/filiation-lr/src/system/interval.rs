@@ -33,20 +33,20 @@ impl Default for Draws {
     }
 }
 
-/// Percentile interval over lineages of what `llr` reads off a system, such as a bounded log10 likelihood
-/// ratio. Lineages are
+/// Percentile intervals over lineages of what `read` reads off a system, such as the bounded log10
+/// likelihood ratios of some candidates; `None` of those that some system has not. Lineages are
 /// drawn with replacement, those of each teacher and those of none by themselves, and everything is
 /// fitted anew; where a class has fewer than 20, all stay with weights drawn from Dirichlet(1, …, 1)
 /// (Rubin 1981), so that no draw loses a class.
 ///
 /// # Errors
 /// [`LrError`] of the fits; [`LrError::Setting`] for fewer than two draws or a level outside (0, 1).
-pub fn interval(
+pub fn intervals(
     known: &[Known],
     settings: &Settings,
-    llr: impl Fn(&System) -> Option<f64> + Sync,
+    read: impl Fn(&System) -> Vec<Option<f64>> + Sync,
     draws: Draws,
-) -> Result<Option<Interval>, LrError> {
+) -> Result<Vec<Option<Interval>>, LrError> {
     let settings_fit = draws.count >= 2 && draws.level > 0.0 && draws.level < 1.0;
     if !settings_fit {
         return Err(LrError::Setting {
@@ -63,7 +63,7 @@ pub fn interval(
         of.map(|(_, lineages)| lineages.len()).sum()
     };
     let weigh = class(true).min(class(false)) < FEW;
-    let one = |draw: u32| -> Result<Option<f64>, LrError> {
+    let one = |draw: u32| -> Result<Vec<Option<f64>>, LrError> {
         let weights = weights(&strata, weigh, draws.seed, draw);
         let mut drawn: Weighted<'_> = Vec::new();
         for k in known {
@@ -73,28 +73,37 @@ pub fn interval(
             known: &drawn,
             without: None,
         };
-        Ok(llr(&System::of(training, settings)?))
+        Ok(read(&System::of(training, settings)?))
     };
-    let found: Vec<Option<f64>> = (0..draws.count)
+    let found: Vec<Vec<Option<f64>>> = (0..draws.count)
         .into_par_iter()
         .map(one)
         .collect::<Result<_, _>>()?;
-    let Some(mut found) = found.into_iter().collect::<Option<Vec<f64>>>() else {
-        return Ok(None);
+    let width = found.first().map_or(0, Vec::len);
+    let of = |at: usize| {
+        found
+            .iter()
+            .map(|row| row[at])
+            .collect::<Option<Vec<f64>>>()
     };
-    found.sort_by(f64::total_cmp);
+    let interval = |values: Vec<f64>| percentile(values, draws.level);
+    Ok((0..width).map(|at| of(at).map(interval)).collect())
+}
+
+fn percentile(mut values: Vec<f64>, level: f64) -> Interval {
+    values.sort_by(f64::total_cmp);
     let at = |share: f64| {
-        let place = share * (found.len() - 1) as f64;
+        let place = share * (values.len() - 1) as f64;
         let (low, way) = (place.floor() as usize, place.fract());
-        let high = (low + 1).min(found.len() - 1);
-        found[low] + way * (found[high] - found[low])
+        let high = (low + 1).min(values.len() - 1);
+        values[low] + way * (values[high] - values[low])
     };
-    let tail = 0.5 * (1.0 - draws.level);
-    Ok(Some(Interval {
+    let tail = 0.5 * (1.0 - level);
+    Interval {
         lower: at(tail),
         upper: at(1.0 - tail),
-        level: draws.level,
-    }))
+        level,
+    }
 }
 
 /// Lineages by the teacher of their students; of none where they have no student.

@@ -17,7 +17,7 @@ mod verbal;
 pub use against::Against;
 pub use fit::{Settings, System};
 pub use fusion::{Fragility, Fusion};
-pub use interval::{Draws, interval};
+pub use interval::{Draws, intervals};
 pub use known::{Known, Scores, Taught};
 pub use plan::{Needed, lineages_needed};
 pub use subject::{Frame, Leads, Subject};

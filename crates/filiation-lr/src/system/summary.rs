@@ -85,6 +85,8 @@ pub struct AtShare {
     pub found: Option<Rate>,
     /// The teacher has the largest LR.
     pub first: Option<Rate>,
+    /// Cllr of these students against all of H2, bits.
+    pub cllr: Option<f64>,
     /// Median bounded log10 LR of the teacher.
     pub median_llr: Option<f64>,
 }
@@ -171,10 +173,8 @@ fn by_share(judged: &[Judged]) -> Vec<AtShare> {
     }
     cells.sort_by(|a, b| b.0.cmp(a.0).then(b.1.total_cmp(&a.1)));
     let cell = |(by, share): (&str, f64)| {
-        let of = || {
-            let inside = |j: &&Judged| j.by.as_deref() == Some(by) && j.share == Some(share);
-            judged.iter().filter(inside)
-        };
+        let inside = |j: &&Judged| j.by.as_deref() == Some(by) && j.share == Some(share);
+        let of = || judged.iter().filter(inside);
         let mut own: Vec<f64> = of().filter_map(|j| j.own).collect();
         own.sort_by(f64::total_cmp);
         AtShare {
@@ -182,6 +182,7 @@ fn by_share(judged: &[Judged]) -> Vec<AtShare> {
             share,
             found: Rate::of(of().filter_map(|j| Some(j.p_own? <= SIZE))),
             first: Rate::of(of().filter_map(|j| j.first)),
+            cllr: llrs(judged, |j| inside(&j)).ok().map(|llrs| cllr(&llrs)),
             median_llr: (!own.is_empty()).then(|| own[own.len() / 2]),
         }
     };

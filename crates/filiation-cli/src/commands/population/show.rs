@@ -214,6 +214,7 @@ fn shares(summary: &Summary) -> Vec<Vec<String>> {
         "share",
         "found at 1 %",
         "teacher first",
+        "Cllr, bits",
         "median log10 LR",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -223,6 +224,7 @@ fn shares(summary: &Summary) -> Vec<Vec<String>> {
             format!("{} %", 100.0 * at.share),
             rate(at.found),
             rate(at.first),
+            at.cllr.map_or("–".into(), |cllr| format!("{cllr:.3}")),
             at.median_llr.map_or("–".into(), |llr| format!("{llr:.2}")),
         ]);
     }
