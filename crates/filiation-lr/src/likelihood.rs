@@ -1,23 +1,23 @@
 //! What a population says of the candidates of one case.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use filiation_core::{BoundedLlr, Digest, Interval, Proposition, Statistic};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::Bounds;
 use crate::calibration::Calibration;
 use crate::system::{
-    Domain, Draws, Frame, Known, Leads, LeaveOut, Scores, Settings, Subject, Summary, Support,
-    System, Typicality, intervals, judge, posterior,
+    Domain, Frame, LeaveOut, Scores, Settings, Subject, Summary, Support, System, judge,
 };
 use crate::{LrError, Population, Tier};
 
-/// Neighbours that typicality looks at.
-const NEIGHBOURS: usize = 5;
-/// Features nearer than this (a tenth of a decade) are alike.
-const ALIKE: f64 = 0.1;
+mod domain;
+mod fitted;
+
+use domain::{Found, frame, measured, typicality};
+use fitted::Fitted;
+
 /// What a case outside validated conditions is held to, log10.
 const DOUBTFUL: f64 = 1.0;
 /// Share of the strongest stream above which an opinion hangs on it.
@@ -127,18 +127,6 @@ pub struct Likelihood {
     pub candidates: Vec<Candidature>,
 }
 
-/// Everything fitted for cases of one form.
-struct Fitted<'a> {
-    calibration: &'a Calibration,
-    settings: Settings,
-    known: Vec<Known>,
-    system: System,
-    scores: Scores,
-    siblings: &'a [Vec<String>],
-    /// Greatest log10 ratio that this case may have.
-    cap: f64,
-}
-
 impl Likelihood {
     /// Of a case, by a population.
     ///
@@ -148,11 +136,8 @@ impl Likelihood {
     pub fn of(calibration: &Calibration, claim: Claim<'_>) -> Result<Self, LrError> {
         let streams = &calibration.streams;
         let found = streams.iter().map(|s| measured(calibration, &claim, s));
-        let found: Result<Vec<(&str, Leads, Vec<Leads>)>, Option<String>> = found.collect();
-        let (frame, found) = match found {
-            Ok(found) => (frame(&found), Ok(found)),
-            Err(because) => (Frame::WHOLE, Err(because.unwrap_or_default())),
-        };
+        let found: Result<Vec<Found<'_>>, String> = found.collect();
+        let frame = found.as_ref().map_or(Frame::WHOLE, |found| frame(found));
         let all: Vec<&Subject> = calibration.subjects.iter().collect();
         let known = frame.known(&all, &all);
         let settings = Settings::of(streams.clone());
@@ -197,7 +182,7 @@ impl Likelihood {
         calibration: &Calibration,
         claim: &Claim<'_>,
         frame: Frame,
-        found: Vec<(&str, Leads, Vec<Leads>)>,
+        found: Vec<Found<'_>>,
     ) -> Result<(Scores, f64), String> {
         if self.behind.tier == Tier::Tier0 {
             return Err("the population is too small for any likelihood ratio".into());
@@ -238,7 +223,7 @@ impl Likelihood {
         };
         let scores = found
             .into_iter()
-            .map(|(stream, own, controls)| (stream.to_owned(), own.scores(&controls)));
+            .map(|f| (f.stream.to_owned(), f.own.scores(&f.controls)));
         Ok((scores.collect(), cap))
     }
 
@@ -299,76 +284,6 @@ impl Likelihood {
     }
 }
 
-/// The leads of suspect and controls in a stream, or why it cannot be used.
-fn measured<'a>(
-    calibration: &Calibration,
-    claim: &Claim<'a>,
-    stream: &'a str,
-) -> Result<(&'a str, Leads, Vec<Leads>), Option<String>> {
-    let statistic = claim.statistics.iter().find(|s| s.method.name() == stream);
-    let statistic = statistic.ok_or_else(|| Some(format!("`{stream}` gave no score")))?;
-    calibration.is_run_as(&statistic.method).map_err(Some)?;
-    let leads = |control: Option<&str>| {
-        let leads = Leads::of_case(statistic, control).map_err(|e| Some(e.to_string()))?;
-        leads.ok_or_else(|| Some(format!("`{stream}` gave no leads between candidates")))
-    };
-    let controls: Result<Vec<Leads>, _> = statistic
-        .controls
-        .iter()
-        .map(|name| leads(Some(name)))
-        .collect();
-    Ok((stream, leads(None)?, controls?))
-}
-
-/// The form of the case.
-fn frame(found: &[(&str, Leads, Vec<Leads>)]) -> Frame {
-    Frame {
-        candidates: found.iter().map(|f| f.1.names().len()).max(),
-        controls: found.iter().map(|f| f.2.len()).min(),
-        ..Frame::WHOLE
-    }
-}
-
-/// Conformal p of the case among lineages of the population.
-fn typicality(
-    calibration: &Calibration,
-    features: &BTreeMap<String, f64>,
-    frame: Frame,
-    found: &[(&str, Leads, Vec<Leads>)],
-) -> Result<f64, String> {
-    let mut seen = BTreeSet::new();
-    let mut members = Vec::new();
-    let streams = &calibration.streams;
-    let first = calibration
-        .subjects
-        .iter()
-        .filter(|s| seen.insert(&s.known.lineage));
-    for subject in first {
-        let mut of: Vec<f64> = subject.features.values().copied().collect();
-        let size = |stream: &String| {
-            let leads = subject.leads.get(stream)?;
-            Some(
-                leads
-                    .size(&frame.among(&subject.known, leads.names()))
-                    .max(1e-12)
-                    .log10(),
-            )
-        };
-        if let Some(sizes) = streams.iter().map(size).collect::<Option<Vec<_>>>() {
-            of.extend(sizes);
-            members.push(of);
-        }
-    }
-    let mut case: Vec<f64> = features.values().copied().collect();
-    case.extend(found.iter().map(|(_, leads, _)| {
-        let all = leads.names().iter().map(String::as_str).collect();
-        leads.size(&all).max(1e-12).log10()
-    }));
-    let gate = Typicality::fit(&members, NEIGHBOURS, ALIKE);
-    gate.and_then(|gate| gate.p(&case))
-        .map_err(|e| e.to_string())
-}
-
 impl Behind {
     fn of(
         calibration: &Calibration,
@@ -394,134 +309,5 @@ impl Behind {
             teacher_first: rate(summary.teacher_first),
             counts,
         })
-    }
-}
-
-impl Fitted<'_> {
-    fn candidates(&self) -> BTreeSet<String> {
-        self.scores
-            .values()
-            .flat_map(|of| of.keys().cloned())
-            .collect()
-    }
-
-    /// The alternatives that the headline of a candidate counts.
-    fn alternatives(&self, candidate: &str) -> Vec<Proposition> {
-        let among = |name: &String| self.scores.values().any(|of| of.contains_key(name));
-        let sibling = self.siblings.iter().any(|group| {
-            let others = group.iter().filter(|s| *s != candidate);
-            group.iter().any(|s| s == candidate) && others.into_iter().any(among)
-        });
-        let counted = |p: &Proposition| *p != Proposition::Sibling || sibling;
-        Proposition::ALTERNATIVES
-            .into_iter()
-            .filter(counted)
-            .collect()
-    }
-
-    /// A ratio within what this case may have. Below 1 it says nothing where no student hides.
-    fn held(&self, llr: BoundedLlr) -> Option<BoundedLlr> {
-        let lower = if self.calibration.evasive {
-            llr.lower
-        } else {
-            0.0
-        };
-        BoundedLlr::new(llr.log10, lower, llr.upper.min(self.cap)).ok()
-    }
-
-    fn versus(&self, system: &System, candidate: &str) -> Option<Vec<Versus>> {
-        let counted = self.alternatives(candidate);
-        let llrs = system.llrs(&self.scores, candidate)?;
-        let of = |(alternative, llr): (Proposition, BoundedLlr)| {
-            let against = system
-                .against()
-                .iter()
-                .find(|a| a.alternative() == alternative)?;
-            Some(Versus {
-                alternative,
-                lineages: against.lineages(),
-                llr: self.held(llr)?,
-                fusion: against.fusion().describe(system.streams()),
-            })
-        };
-        llrs.into_iter()
-            .filter(|(p, _)| counted.contains(p))
-            .map(of)
-            .collect()
-    }
-
-    fn headline(&self, system: &System, candidate: &str) -> Option<BoundedLlr> {
-        let versus = self.versus(system, candidate)?;
-        let llrs = versus.into_iter().map(|v| v.llr);
-        llrs.min_by(|a, b| a.log10.total_cmp(&b.log10))
-    }
-
-    fn candidatures(&self, prior: Option<f64>) -> Result<Vec<Candidature>, LrError> {
-        let candidates: Vec<String> = self.candidates().into_iter().collect();
-        let log10 =
-            |system: &System, candidate: &String| Some(self.headline(system, candidate)?.log10);
-        let read = |system: &System| candidates.iter().map(|c| log10(system, c)).collect();
-        let intervals = intervals(&self.known, &self.settings, read, Draws::default())?;
-        let mut all = Vec::new();
-        for (candidate, interval) in candidates.iter().zip(intervals) {
-            let headline = self.headline(&self.system, candidate);
-            let versus = self.versus(&self.system, candidate).unwrap_or_default();
-            let least = versus
-                .iter()
-                .min_by(|a, b| a.llr.log10.total_cmp(&b.llr.log10));
-            let (Some(headline), Some(interval), Some(least)) = (headline, interval, least) else {
-                continue;
-            };
-            let of = least.alternative;
-            let venn_abers = self.system.venn_abers(&self.scores, candidate, of);
-            let finite = |end: f64| Some(end).filter(|e| e.is_finite());
-            all.push(Candidature {
-                candidate: candidate.clone(),
-                headline,
-                interval,
-                venn_abers: venn_abers.map_or([None; 2], |ends| ends.map(finite)),
-                support: Support::conservative(interval.lower, interval.upper),
-                parts: self.parts(candidate, of)?,
-                versus,
-                posterior: prior.map(|p| posterior(p / (1.0 - p), headline.log10)),
-            });
-        }
-        Ok(all)
-    }
-
-    fn parts(&self, candidate: &str, of: Proposition) -> Result<Vec<Part>, LrError> {
-        let streams = &self.settings.streams;
-        let alone = self
-            .system
-            .parts(&self.scores, candidate, of)
-            .unwrap_or_default();
-        let mut parts = Vec::new();
-        for (stream, alone) in streams.iter().zip(alone) {
-            let others: Vec<String> = streams.iter().filter(|s| *s != stream).cloned().collect();
-            let without = match others.is_empty() {
-                true => None,
-                false => {
-                    let system = System::fit(&self.known, &Settings::of(others))?;
-                    self.headline(&system, candidate).map(|llr| llr.log10)
-                }
-            };
-            parts.push(Part {
-                stream: stream.clone(),
-                alone,
-                without,
-            });
-        }
-        Ok(parts)
-    }
-}
-
-/// The bounds that a ratio may have in words: for a renderer.
-impl Candidature {
-    /// What bounds the headline.
-    pub fn bounds(&self) -> Bounds {
-        Bounds {
-            lower: self.headline.lower,
-            upper: self.headline.upper,
-        }
     }
 }

@@ -116,7 +116,7 @@ fn statements(
     {
         all.push(e.limit.clone());
     }
-    all.extend(unheld(evidence));
+    all.extend(unheld(evidence, likelihood));
     all.extend(
         evidence
             .iter()
@@ -262,10 +262,17 @@ fn designed(evidence: &Evidence) -> Option<String> {
     ))
 }
 
-// An alternative that no probe was set up to exclude stays open, and is said to.
-fn unheld(evidence: &[Evidence]) -> Vec<String> {
+// An alternative that neither a likelihood ratio nor a probe was set up to exclude stays open, and is said
+// to.
+fn unheld(evidence: &[Evidence], likelihood: Option<&Likelihood>) -> Vec<String> {
+    let stated = |alternative: &Proposition| {
+        let candidates = likelihood.iter().flat_map(|l| &l.candidates);
+        let mut versus = candidates.flat_map(|c| &c.versus);
+        versus.any(|v| v.alternative == *alternative)
+    };
     Proposition::ALTERNATIVES
         .iter()
+        .filter(|alternative| !stated(alternative))
         .filter_map(|&alternative| {
             let contrasts: Vec<_> = evidence
                 .iter()

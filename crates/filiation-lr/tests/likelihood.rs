@@ -203,6 +203,9 @@ fn an_innocent_that_leans_as_the_controls_do_gets_no_support() {
         found.candidates
     );
     assert!(found.candidates.iter().all(|c| c.support == Support::None));
+    // One that leans less than any model is no stranger.
+    let still = weigh(statistic([0.0, 0.0, 0.0]), 5.0, &siblings());
+    assert!(still.typicality.expect("models") > 0.05 && still.withheld.is_none());
     let open = weigh(statistic([0.5, 2.0, 4.2]), 5.0, &[]);
     assert!(open.remarks[0].starts_with("Hc is not in the headline: the case names no siblings"));
 }
