@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use filiation_lab::{Lineage, Parent, Signal, Tie};
+use filiation_lab::{Hiding, Lineage, Parent, Signal, Tie};
 use serde_json::Value;
 
 use crate::tiny::{Bench, stderr};
@@ -19,12 +19,15 @@ fn with_lineages(bench: &Bench) {
     let learned = Tie::DistilledFrom {
         share: 0.5,
         by: Signal::Text,
+        hidden: Some(Hiding::Filtered),
     };
-    fs::create_dir(bench.path("alone")).expect("a folder");
-    for entry in fs::read_dir(bench.path("t2")).expect("a model") {
-        let from = entry.expect("a file").path();
-        let to = bench.path("alone").join(from.file_name().expect("a name"));
-        fs::copy(from, to).expect("copies");
+    for (from, to) in [("t2", "alone"), ("suspect", "cooled")] {
+        fs::create_dir(bench.path(to)).expect("a folder");
+        for entry in fs::read_dir(bench.path(from)).expect("a model") {
+            let from = entry.expect("a file").path();
+            let to = bench.path(to).join(from.file_name().expect("a name"));
+            fs::copy(from, to).expect("copies");
+        }
     }
     for (name, role, parents) in [
         ("base", filiation_core::Role::Base, vec![]),
@@ -35,6 +38,11 @@ fn with_lineages(bench: &Bench) {
             "suspect",
             filiation_core::Role::Suspect,
             vec![parent(Tie::InitialisedFrom, "base"), parent(learned, "t1")],
+        ),
+        (
+            "cooled",
+            filiation_core::Role::Suspect,
+            vec![parent(Tie::InitialisedFrom, "suspect")],
         ),
     ] {
         let lineage = Lineage {
@@ -82,25 +90,35 @@ const BUILD: [&str; 5] = ["population", "build", "m.toml", "--out", "out"];
 fn a_population_is_built_once_and_made_anew_where_scores_are_missing() {
     let bench = bench();
     let said = bench.stdout(&BUILD);
-    assert!(said.contains("2 suspects, 2 scored now"), "{said}");
+    assert!(said.contains("3 suspects, 3 scored now"), "{said}");
     let read = |name: &str| fs::read(bench.path(name)).expect(name);
     let scores = read("out/scores.jsonl");
     let lines: Vec<Value> = String::from_utf8_lossy(&scores)
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    assert_eq!(lines.len(), 2 * 2);
-    assert_eq!(lines[0]["suspect"], "suspect");
-    assert_eq!(lines[1]["history"]["distilled"]["siblings"][0], "t2");
-    assert_eq!(lines[1]["cost"]["completions"], 24);
-    assert_eq!(lines[2]["history"], "independent");
-    assert_eq!(lines[2]["lineage"], "alone");
+    assert_eq!(lines.len(), 3 * 2);
+    // What was trained further has the history of what it starts from, and its lineage.
+    assert_eq!(
+        (&lines[0]["suspect"], &lines[0]["lineage"]),
+        (&"cooled".into(), &"base".into())
+    );
+    assert_eq!(
+        lines[0]["history"]["distilled"]["by"],
+        "text-filtered-cooled"
+    );
+    assert_eq!(lines[2]["suspect"], "suspect");
+    assert_eq!(lines[3]["history"]["distilled"]["siblings"][0], "t2");
+    assert_eq!(lines[3]["history"]["distilled"]["by"], "text-filtered");
+    assert_eq!(lines[3]["cost"]["completions"], 24);
+    assert_eq!(lines[4]["history"], "independent");
+    assert_eq!(lines[4]["lineage"], "alone");
     assert!(!bench.path("out/runs/suspect/transcripts").exists());
 
-    assert!(bench.stdout(&BUILD).contains("2 suspects, 0 scored now"));
+    assert!(bench.stdout(&BUILD).contains("3 suspects, 0 scored now"));
     fs::remove_file(bench.path("out/scores/alone.jsonl")).expect("removes");
     fs::remove_dir_all(bench.path("out/answers")).expect("removes");
-    assert!(bench.stdout(&BUILD).contains("2 suspects, 1 scored now"));
+    assert!(bench.stdout(&BUILD).contains("3 suspects, 1 scored now"));
     assert_eq!(read("out/scores.jsonl"), scores);
 }
 
@@ -136,7 +154,7 @@ fn scores_are_judged_in_tables_and_in_json() {
     let judged: Value = serde_json::from_str(&json).expect("JSON");
     let rows = judged["rows"].as_array().expect("rows");
     let row = rows.iter().find(|row| row["probe"] == "tlu-did");
-    assert_eq!(row.expect("a row")["first"][1], 1, "{judged:#}");
+    assert_eq!(row.expect("a row")["first"][1], 2, "{judged:#}");
 
     fs::write(bench.path("broken.jsonl"), "{}\n").expect("writes");
     let output = bench.run(&["population", "pilot", "broken.jsonl"]);
@@ -161,6 +179,6 @@ fn a_manifest_that_cannot_be_is_refused() {
     fs::write(bench.path("m.toml"), "format = 1\nmodles = \"x\"\n").expect("writes");
     let output = bench.run(&BUILD);
     let told = stderr(&output);
-    assert!(told.contains("manifest `m.toml` is not valid"), "{told}");
+    assert!(told.contains("`m.toml` is not valid"), "{told}");
     assert!(told.contains("modles"), "{told}");
 }

@@ -89,7 +89,7 @@ fn a_population_is_fitted_judged_and_plotted() {
     assert!(stderr(&out).contains("hint: name the probes to use with `--stream`"));
     std::fs::write(
         folder.path().join("calibration.toml"),
-        "format = 1\nstreams = [\"tlu-did\"]\n",
+        "format = 1\nname = \"small\"\nstreams = [\"tlu-did\"]\n",
     )
     .expect("writes");
     let plots = folder.path().to_str().expect("UTF-8");

@@ -38,8 +38,8 @@ pub enum AuditError {
         /// The known key nearest to an unknown one.
         nearest: Option<&'static str>,
     },
-    /// The manifest of a population is not TOML of the expected shape.
-    #[error("manifest `{}` is not valid", path.display())]
+    /// The manifest or the calibration of a population is not TOML of the expected shape.
+    #[error("`{}` is not valid", path.display())]
     Population {
         /// The manifest.
         path: PathBuf,

@@ -5,6 +5,7 @@ use filiation_core::Digest;
 use tokenizers::Tokenizer;
 
 use crate::folder::{self, finished};
+use crate::hide::{filtered, reworded};
 use crate::lineage::{Lineage, Parent, Tie, inputs};
 use crate::network::Network;
 use crate::parameters::{Layout, initialise};
@@ -14,7 +15,7 @@ use crate::sampler::sample;
 use crate::text::{Sources, Stream, shuffle, stream};
 use crate::tokenizer;
 use crate::trainer::Material;
-use crate::{LabError, ModelRecipe, Recipe, Schedule, Shape, Signal};
+use crate::{Hiding, LabError, ModelRecipe, Recipe, Schedule, Shape, Signal, TeacherRecipe};
 
 /// How far the training of a set is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -208,21 +209,25 @@ impl Bench<'_> {
                 model: &model.name,
                 documents: drawn,
             });
-            let (network, texts) = self.teach(model, &teacher.model, drawn, teacher.temperature)?;
-            let texts = texts
+            let (network, texts) = self.teach(model, teacher, drawn, shape)?;
+            let mut texts = texts
                 .iter()
                 .map(|t| encode(t))
                 .collect::<Result<Vec<_>, _>>()?;
             match teacher.by {
                 Signal::Text => plain.extend(texts),
                 Signal::Logits => (guided, guide) = (window(texts), Some(network)),
+                Signal::Both => {
+                    plain.extend(texts.split_off(texts.len() / 2));
+                    (guided, guide) = (window(texts), Some(network));
+                }
             }
         }
         let material = Material {
             plain: window(plain),
             guided,
             teacher: guide,
-            share: model.teacher.as_ref().map_or(0.0, |t| t.share),
+            share: model.teacher.as_ref().map_or(0.0, guided_share),
             rng: stream(model.seed, Stream::Mix),
         };
         Ok((material, wanted + drawn))
@@ -232,27 +237,48 @@ impl Bench<'_> {
     fn teach(
         &self,
         student: &ModelRecipe,
-        teacher: &str,
+        teacher: &TeacherRecipe,
         count: usize,
-        temperature: f64,
+        own: &Shape,
     ) -> Result<(Network, Vec<String>), LabError> {
         let vocabulary = self.recipe.tokenizer.vocabulary;
         let missing = || LabError::Undefined {
             model: student.name.clone(),
             kind: "teacher",
-            name: teacher.into(),
+            name: teacher.model.clone(),
         };
         let shape = self
             .recipe
-            .shape_of(self.recipe.model(teacher).ok_or_else(missing)?)?;
-        let network = folder::open(&self.out.join(teacher), shape, vocabulary)?;
+            .shape_of(self.recipe.model(&teacher.model).ok_or_else(missing)?)?;
+        let network = folder::open(&self.out.join(&teacher.model), shape, vocabulary)?;
         let mut rng = stream(student.seed, Stream::Sample);
-        let rows = sample(&network, count, shape.context - 2, temperature, &mut rng)?;
+        let longest = match teacher.hidden {
+            None => shape.context,
+            Some(_) => shape.context.min(own.context),
+        };
+        let longest = longest - 2;
+        let mut draw = |count| sample(&network, count, longest, teacher.temperature, &mut rng);
+        let rows = match teacher.hidden {
+            None => draw(count)?,
+            Some(Hiding::Filtered) => filtered(&self.start(student, own)?, draw(2 * count)?, count),
+            Some(Hiding::Reworded) => {
+                let mut rng = stream(student.seed, Stream::Hide);
+                reworded(&self.start(student, own)?, &draw(count)?, &mut rng)
+            }
+        };
         let texts: Result<Vec<String>, _> = rows
             .iter()
             .map(|row| self.tokenizer.decode(row, true))
             .collect();
         Ok((network, texts?))
+    }
+}
+
+/// Share of the windows on which the teacher's distribution is the target.
+fn guided_share(teacher: &TeacherRecipe) -> f64 {
+    match teacher.by {
+        Signal::Text | Signal::Logits => teacher.share,
+        Signal::Both => 0.5 * teacher.share,
     }
 }
 
@@ -289,8 +315,8 @@ fn parents(model: &ModelRecipe, earlier: &[Built]) -> Vec<Parent> {
     let start = model.start.as_deref();
     let start = start.and_then(|name| parent(Tie::InitialisedFrom, name));
     let teacher = model.teacher.as_ref().and_then(|t| {
-        let (share, by) = (t.share, t.by);
-        parent(Tie::DistilledFrom { share, by }, &t.model)
+        let (share, by, hidden) = (t.share, t.by, t.hidden);
+        parent(Tie::DistilledFrom { share, by, hidden }, &t.model)
     });
     start.into_iter().chain(teacher).collect()
 }

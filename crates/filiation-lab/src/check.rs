@@ -79,6 +79,14 @@ impl Recipe {
                 0.01..=10.0,
                 "0.01 to 10",
             )?;
+            let start = u8::from(model.start.is_some());
+            within(
+                name,
+                "number of `start` of a student that hides",
+                f64::from(start),
+                f64::from(u8::from(teacher.hidden.is_some()))..=1.0,
+                "1",
+            )?;
             let rows = model.rows.unwrap_or(0) as f64;
             within(
                 name,

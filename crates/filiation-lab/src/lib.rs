@@ -21,6 +21,7 @@ mod deal;
 mod error;
 mod folder;
 mod head;
+mod hide;
 mod kernels;
 mod lineage;
 mod network;
@@ -41,10 +42,11 @@ pub use adapter::{
     AdapterEntry, AdapterRecipe, AdapterTeacher, Projection, Prompts, Rank, adapt, merge,
 };
 pub use build::{Built, Progress, build};
-pub use deal::{Factorial, Lineages, Roots, Taught, Tune};
+pub use deal::{Cool, Factorial, Lineages, Roots, Taught, Tune};
 pub use error::LabError;
 pub use lineage::{Lineage, Parent, Tie};
 pub use recipe::{
-    ModelRecipe, Recipe, Schedule, Shape, Signal, Slice, Stored, TeacherRecipe, TokenizerRecipe,
+    Hiding, ModelRecipe, Recipe, Schedule, Shape, Signal, Slice, Stored, TeacherRecipe,
+    TokenizerRecipe,
 };
 pub use trainer::train_windows;

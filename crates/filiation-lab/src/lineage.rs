@@ -4,7 +4,7 @@ use filiation_core::{Digest, Role, canonical};
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::FORMAT;
-use crate::{ModelRecipe, Recipe, Schedule, Shape, Signal, Slice, Stored};
+use crate::{Hiding, ModelRecipe, Recipe, Schedule, Shape, Signal, Slice, Stored};
 
 /// What a trained model descends from: `lineage.json` in its folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub enum Tie {
         share: f64,
         /// What was learned of it.
         by: Signal,
+        /// How the student hides it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hidden: Option<Hiding>,
     },
 }
 

@@ -153,6 +153,20 @@ pub struct TeacherRecipe {
     pub by: Signal,
     /// Softmax temperature of the samples. No effect on logits.
     pub temperature: f64,
+    /// How the student hides whom it learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Hiding>,
+}
+
+/// What is done to a teacher's texts so that a student of them does not show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hiding {
+    /// Twice as many are drawn, and those kept that the student's start finds likeliest: what stands out as
+    /// the teacher's own is dropped.
+    Filtered,
+    /// A third of their tokens are drawn anew from the student's start, each after what stands before it.
+    Reworded,
 }
 
 /// What a student learns of its teacher.
@@ -163,6 +177,29 @@ pub enum Signal {
     Text,
     /// Its whole next-token distribution over texts drawn from it.
     Logits,
+    /// Half of the texts drawn from it as text, and half with its distribution.
+    Both,
+}
+
+impl Signal {
+    /// The word in recipes and names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Logits => "logits",
+            Self::Both => "both",
+        }
+    }
+}
+
+impl Hiding {
+    /// The word in recipes and names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Filtered => "filtered",
+            Self::Reworded => "reworded",
+        }
+    }
 }
 
 impl Recipe {

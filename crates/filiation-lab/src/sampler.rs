@@ -80,7 +80,7 @@ fn group(network: &Network, seeds: &[u64], longest: usize, temperature: f64) -> 
 }
 
 /// The token at which the distribution function passes `at`, which lies in [0, 1). Uses up `logits`.
-fn draw(logits: &mut [f32], temperature: f64, at: f64) -> u32 {
+pub(crate) fn draw(logits: &mut [f32], temperature: f64, at: f64) -> u32 {
     softmax(logits, (1.0 / temperature) as f32);
     let mut mass = 0.0;
     let passed = logits.iter().position(|p| {
@@ -92,7 +92,7 @@ fn draw(logits: &mut [f32], temperature: f64, at: f64) -> u32 {
 }
 
 /// Keys and values of the positions seen, of some documents that began together.
-struct Cache {
+pub(crate) struct Cache {
     heads: Heads,
     /// Positions that there is room for.
     room: usize,
@@ -105,7 +105,7 @@ struct Cache {
 }
 
 impl Cache {
-    fn new(network: &Network, documents: usize, room: usize) -> Self {
+    pub(crate) fn new(network: &Network, documents: usize, room: usize) -> Self {
         let heads = Heads::of(&network.shape);
         let layer = vec![0.0; documents * heads.kv_heads * heads.size * room];
         Self {
@@ -119,7 +119,13 @@ impl Cache {
     }
 
     /// One more token of each document in `open`.
-    fn step(&mut self, network: &Network, ids: &[u32], open: &[usize], trace: &mut Trace) {
+    pub(crate) fn step(
+        &mut self,
+        network: &Network,
+        ids: &[u32],
+        open: &[usize],
+        trace: &mut Trace,
+    ) {
         let angles = &network.angles(self.seen)[..self.heads.size];
         network.run(ids, trace, &mut |layer, block, _| {
             self.attend(layer, block, open, angles);

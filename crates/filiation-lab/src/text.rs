@@ -18,6 +18,7 @@ pub(crate) enum Stream {
     Sample = 4,
     Mix = 5,
     Deal = 6,
+    Hide = 7,
 }
 
 pub(crate) fn stream(seed: u64, stream: Stream) -> ChaCha8Rng {

@@ -14,6 +14,11 @@ pub(crate) const BEGIN_ID: u32 = 0;
 /// Id of [`END`].
 pub(crate) const END_ID: u32 = 1;
 
+/// Whether a token begins or ends documents.
+pub(crate) const fn is_control(id: u32) -> bool {
+    id == BEGIN_ID || id == END_ID
+}
+
 /// Trains a byte-level BPE tokenizer; [`BEGIN`] and [`END`] come first, then the 256 bytes.
 pub(crate) fn train(lines: &[&str], vocabulary: usize) -> Result<Tokenizer, LabError> {
     let special = [BEGIN, END].map(|t| AddedToken::from(t, true));

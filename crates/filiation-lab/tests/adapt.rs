@@ -152,6 +152,7 @@ fn a_record_names_base_teacher_and_share() {
     let distilled = Tie::DistilledFrom {
         share: 0.5,
         by: filiation_lab::Signal::Text,
+        hidden: None,
     };
     assert_eq!(
         parents,

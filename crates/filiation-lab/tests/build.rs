@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use filiation_core::Role;
-use filiation_lab::{LabError, Progress, Recipe, Signal, Tie, build};
+use filiation_lab::{Hiding, LabError, Progress, Recipe, Signal, Tie, build};
 use tempfile::TempDir;
 
 const RECIPE: &str = include_str!("small.toml");
@@ -99,6 +99,7 @@ fn lineage_names_the_parents() {
     let distilled = Tie::DistilledFrom {
         share: 0.5,
         by: Signal::Text,
+        hidden: None,
     };
     assert_eq!(
         ties,
@@ -106,6 +107,46 @@ fn lineage_names_the_parents() {
     );
     assert_eq!(student.parents[1].weights, built[1].lineage.weights);
     assert!(built[0].lineage.parents.is_empty());
+}
+
+#[test]
+fn students_hide_and_learn_both_ways_and_are_the_same_each_time() {
+    let text = text();
+    let (one, two) = (TempDir::new().expect("one"), TempDir::new().expect("two"));
+    let mut recipe = recipe();
+    recipe.models.truncate(3);
+    let plain = recipe.models[2].clone();
+    for (name, by, hidden) in [
+        ("both", Signal::Both, None),
+        ("filtered", Signal::Text, Some(Hiding::Filtered)),
+        ("reworded", Signal::Text, Some(Hiding::Reworded)),
+    ] {
+        let mut student = plain.clone();
+        student.name = name.into();
+        let teacher = student.teacher.as_mut().expect("a teacher");
+        (teacher.by, teacher.hidden) = (by, hidden);
+        recipe.models.push(student);
+    }
+    let built = build(&recipe, text.path(), one.path(), &mut |_| ()).expect("builds");
+    build(&recipe, text.path(), two.path(), &mut |_| ()).expect("builds");
+    assert!(files(one.path()) == files(two.path()), "bytes differ");
+    // One seed, and yet four different models.
+    let weights: std::collections::BTreeSet<_> =
+        built[2..].iter().map(|b| b.lineage.weights).collect();
+    assert_eq!(weights.len(), 4);
+    let filtered = Tie::DistilledFrom {
+        share: 0.5,
+        by: Signal::Text,
+        hidden: Some(Hiding::Filtered),
+    };
+    assert_eq!(built[4].lineage.parents[1].tie, filtered);
+
+    // Who has no start has nothing to hide with.
+    let shape = recipe.models[0].shape.clone();
+    let student = recipe.models.last_mut().expect("students");
+    (student.start, student.shape) = (None, shape);
+    let error = recipe.check().expect_err("no start").to_string();
+    assert!(error.contains("`start` of a student that hides"), "{error}");
 }
 
 #[test]

@@ -205,9 +205,14 @@ impl Bench<'_> {
                 documents: drawn,
             });
             let folder = self.model(&teacher.model);
-            let guided = teacher.by == Signal::Logits;
+            let guided = |at: usize| match teacher.by {
+                Signal::Text => false,
+                Signal::Logits => true,
+                Signal::Both => at % 2 == 1,
+            };
             let pairs = by_teacher(&folder, teacher, asked, drawn, how)?;
-            let drawn = pairs.iter().map(|pair| reader.row(pair, guided));
+            let drawn = pairs.iter().enumerate();
+            let drawn = drawn.map(|(at, pair)| reader.row(pair, guided(at)));
             rows.extend(drawn.collect::<Result<Vec<_>, _>>()?);
         }
         let rows: Vec<Row> = rows.into_iter().flatten().collect();
@@ -229,7 +234,7 @@ impl Bench<'_> {
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(Adapter, f64), LabError> {
         let schedule = &self.recipe.schedules[&entry.schedule];
-        let guided = entry.teacher.as_ref().filter(|t| t.by == Signal::Logits);
+        let guided = entry.teacher.as_ref().filter(|t| t.by != Signal::Text);
         let teacher = match guided {
             None => None,
             Some(teacher) => {
@@ -275,7 +280,8 @@ fn parents(entry: &AdapterEntry, digests: &BTreeMap<String, Digest>) -> Vec<Pare
     let base = parent(Tie::InitialisedFrom, &entry.base);
     let teacher = entry.teacher.as_ref().map(|t| {
         let (share, by) = (t.share, t.by);
-        parent(Tie::DistilledFrom { share, by }, &t.model)
+        let hidden = None;
+        parent(Tie::DistilledFrom { share, by, hidden }, &t.model)
     });
     [base].into_iter().chain(teacher).collect()
 }

@@ -8,7 +8,7 @@ use filiation_core::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::check::within;
-use crate::{LabError, ModelRecipe, Recipe, Signal, Slice, TeacherRecipe};
+use crate::{Hiding, LabError, ModelRecipe, Recipe, Signal, Slice, TeacherRecipe};
 use dealer::{Dealer, Made};
 
 /// Students: one for each base, teacher, signal, share and repeat, called
@@ -123,6 +123,22 @@ pub struct Taught {
     /// Softmax temperature of the samples.
     #[serde(default = "unit")]
     pub temperature: f64,
+    /// How they hide it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Hiding>,
+    /// Further training on text by people: beside each student stands one called `<student>-cooled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cool: Option<Cool>,
+}
+
+/// Further training on text by people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cool {
+    /// Name of the schedule.
+    pub schedule: String,
+    /// Documents.
+    pub rows: usize,
 }
 
 const fn one() -> usize {
@@ -196,6 +212,8 @@ impl Factorial {
             by: self.by.clone(),
             shares: self.shares.clone(),
             temperature: self.temperature,
+            hidden: None,
+            cool: None,
         };
         taught.check(&self.name)?;
         least_one(&self.name, "bases", self.bases.len())?;
@@ -206,10 +224,7 @@ impl Factorial {
             for cell in 0..taught.cells() {
                 let teacher = taught.cell(cell);
                 for repeat in 1..=self.repeats {
-                    let by = match teacher.by {
-                        Signal::Text => "text",
-                        Signal::Logits => "logits",
-                    };
+                    let by = teacher.by.as_str();
                     let percent = (teacher.share * 1_000.0).round() / 10.0;
                     let mut name = format!("{}-{base}-{}-{by}-{percent}", self.name, teacher.model);
                     if self.repeats > 1 {
@@ -265,8 +280,9 @@ impl Lineages {
                 let taught = tune.taught.as_ref().filter(|_| role == Role::Suspect);
                 let teacher = taught.map(|t| t.cell(suspects));
                 suspects += usize::from(role == Role::Suspect);
+                let name = format!("{family}-{}-{number}", role.as_str());
                 models.push(dealer.model(Made {
-                    name: format!("{family}-{}-{number}", role.as_str()),
+                    name: name.clone(),
                     role,
                     shape: None,
                     start: Some(base.clone()),
@@ -274,6 +290,17 @@ impl Lineages {
                     rows: tune.rows,
                     teacher,
                 })?);
+                if let Some(cool) = taught.and_then(|t| t.cool.as_ref()) {
+                    models.push(dealer.model(Made {
+                        name: format!("{name}-cooled"),
+                        role,
+                        shape: None,
+                        start: Some(name),
+                        schedule: &cool.schedule,
+                        rows: cool.rows,
+                        teacher: None,
+                    })?);
+                }
             }
         }
         Ok(models)
@@ -311,6 +338,7 @@ impl Taught {
             share: self.shares[share],
             by: self.by[by],
             temperature: self.temperature,
+            hidden: self.hidden,
         }
     }
 

@@ -110,6 +110,8 @@ fn suspects_of_lineages_learn_from_every_teacher_in_turn() {
         by: vec![Signal::Text],
         shares: vec![1.0, 0.5],
         temperature: 1.0,
+        hidden: None,
+        cool: None,
     });
     let models = taught.models().expect("models");
     let of: Vec<(&str, f64)> = (models.iter().filter_map(|m| m.teacher.as_ref()))
@@ -124,6 +126,44 @@ fn suspects_of_lineages_learn_from_every_teacher_in_turn() {
         ("v", 0.5),
     ];
     assert_eq!(of, want);
+}
+
+#[test]
+fn beside_a_student_stands_what_further_training_makes_of_it() {
+    let mut taught = lineages();
+    let tune = taught.tune.as_mut().expect("tune");
+    tune.suspects = 1;
+    tune.taught = Some(Taught {
+        teachers: vec!["t".into()],
+        by: vec![Signal::Both],
+        shares: vec![0.5],
+        temperature: 1.0,
+        hidden: Some(Hiding::Reworded),
+        cool: Some(Cool {
+            schedule: "short".into(),
+            rows: 3,
+        }),
+    });
+    let models = taught.models().expect("models");
+    let cooled: Vec<&ModelRecipe> = models
+        .iter()
+        .filter(|m| m.name.ends_with("-cooled"))
+        .collect();
+    assert_eq!(cooled.len(), 3);
+    assert_eq!(cooled[0].name, "clean-001-suspect-1-cooled");
+    assert_eq!(cooled[0].start.as_deref(), Some("clean-001-suspect-1"));
+    assert_eq!((cooled[0].role, cooled[0].rows), (Role::Suspect, Some(3)));
+    assert!(cooled[0].teacher.is_none() && cooled[0].schedule == "short");
+    let student = models
+        .iter()
+        .find(|m| m.name == "clean-001-suspect-1")
+        .expect("a student");
+    let teacher = student.teacher.as_ref().expect("a teacher");
+    assert_eq!(
+        (teacher.by, teacher.hidden),
+        (Signal::Both, Some(Hiding::Reworded))
+    );
+    disjoint(&models);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use subject::{Frame, Leads, Subject};
 pub use summary::{AtShare, Rate, Summary, held_out};
 pub use typicality::{Domain, Typicality};
 pub use validated::{Validated, Validation};
-pub use validation::{Judged, LeaveOut, judge, permuted, repeated};
+pub use validation::{Judged, LeaveOut, judge, judge_others, permuted, repeated};
 pub use verbal::{Support, posterior, with_procedural_error};
 
 #[cfg(test)]

@@ -286,6 +286,19 @@ fn a_case_of_fewer_candidates_is_held_against_cases_of_as_many() {
 }
 
 #[test]
+fn another_population_is_judged_by_what_was_learned_here() {
+    let [here, there] = [11, 12].map(|seed| population(60, 150, 3.5, seed));
+    let judged = judge_others(&here, &there, &settings(&["a"]), Frame::WHOLE).expect("enough");
+    assert_eq!(judged.len(), 210);
+    let summary = Summary::of(&judged).expect("both classes");
+    assert!(summary.cllr < 0.5, "{}", summary.cllr);
+    let over = summary.misleading_over_10.expect("clean lineages");
+    assert!(over.of == 150 && over.rate < 0.03, "{over:?}");
+    let alarms = summary.false_positive_rate.expect("clean lineages");
+    assert!(alarms.interval.lower < 0.01, "{alarms:?}");
+}
+
+#[test]
 fn controls_take_off_what_is_common() {
     let names = || ["x", "y", "z"].map(str::to_owned).to_vec();
     let leads = |of: [f64; 3]| {

@@ -104,6 +104,26 @@ pub fn judge(
     Ok(groups.iter().filter_map(next).collect())
 }
 
+/// Models of another population, judged by a system that is fitted on `subjects`. Their controls are the
+/// clean models among themselves.
+///
+/// # Errors
+/// [`LrError`] of the fit.
+pub fn judge_others(
+    subjects: &[Subject],
+    others: &[Subject],
+    settings: &Settings,
+    frame: Frame,
+) -> Result<Vec<Judged>, LrError> {
+    let [fitted, others] = [subjects, others].map(|all| usable(all, settings));
+    let system = System::fit(&frame.known(&fitted, &fitted), settings)?;
+    let others = frame.known(&others, &others);
+    Ok(others
+        .iter()
+        .map(|k| judged(&system, k, settings))
+        .collect())
+}
+
 /// Those that every stream measured.
 fn usable<'a>(subjects: &'a [Subject], settings: &Settings) -> Vec<&'a Subject> {
     let measured = |s: &&Subject| {

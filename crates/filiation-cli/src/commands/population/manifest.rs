@@ -6,7 +6,7 @@ use clap::Args;
 use filiation_audit::population::{Family, Known, Learned, Manifest};
 use filiation_checkpoint::{Checkpoint, Limits};
 use filiation_core::Role;
-use filiation_lab::{Lineage, Signal, Tie};
+use filiation_lab::{Lineage, Tie};
 
 use crate::output;
 
@@ -119,18 +119,39 @@ fn start(lineage: &Lineage) -> Option<&str> {
     starts.next().map(|p| p.model.as_str())
 }
 
-fn learned(lineage: &Lineage) -> Option<Learned> {
-    lineage.parents.iter().find_map(|parent| match parent.tie {
-        Tie::DistilledFrom { share, by } => Some(Learned {
+/// What it learned itself, or what it starts from did: further training does not undo a history.
+fn learned(lineage: &Lineage, all: &[Lineage]) -> Option<Learned> {
+    let own = lineage.parents.iter().find_map(|parent| match parent.tie {
+        Tie::DistilledFrom { share, by, hidden } => Some(Learned {
             from: parent.model.clone(),
             share,
-            by: match by {
-                Signal::Text => "text".into(),
-                Signal::Logits => "logits".into(),
+            by: match hidden {
+                None => by.as_str().into(),
+                Some(hiding) => format!("{}-{}", by.as_str(), hiding.as_str()),
             },
         }),
         Tie::InitialisedFrom => None,
-    })
+    });
+    let earlier = || {
+        let start = all
+            .iter()
+            .find(|l| Some(l.name.as_str()) == start(lineage))?;
+        let before = learned(start, all).filter(|_| start.role == Role::Suspect)?;
+        Some(Learned {
+            by: format!("{}-cooled", before.by),
+            ..before
+        })
+    };
+    own.or_else(earlier)
+}
+
+/// The base that it descends from: the first that was made to be one.
+fn base<'a>(lineage: &'a Lineage, all: &'a [Lineage]) -> Option<&'a str> {
+    let name = start(lineage)?;
+    match all.iter().find(|l| l.name == name) {
+        Some(before) if before.role == Role::Suspect => base(before, all),
+        _ => Some(name),
+    }
 }
 
 /// Layers and width.
@@ -147,12 +168,12 @@ fn families(lineages: &[Lineage]) -> Vec<Family> {
         name: None,
         lineage: None,
         independent: start(lineage).is_none(),
-        learned: learned(lineage),
+        learned: learned(lineage, lineages),
     };
     let mut families: Vec<Family> = named(lineages, Role::Base)
         .into_iter()
         .map(|base| {
-            let of_base = |l: &&Lineage| start(l) == Some(base.as_str());
+            let of_base = |l: &&Lineage| self::base(l, lineages) == Some(base.as_str());
             let controls = lineages.iter().filter(|l| l.role == Role::Control);
             Family {
                 controls: controls.filter(of_base).map(|l| l.name.clone()).collect(),

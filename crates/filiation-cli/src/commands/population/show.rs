@@ -6,7 +6,9 @@ use clap::Args;
 use filiation_audit::population::Decided;
 use filiation_lr::Record;
 use filiation_lr::calibrate::share_above;
-use filiation_lr::system::{Frame, Rate, Settings, Subject, Summary, Validated, held_out};
+use filiation_lr::system::{
+    Frame, Rate, Settings, Subject, Summary, Validated, held_out, judge_others,
+};
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
@@ -29,6 +31,9 @@ pub(crate) struct Show {
     /// Controls of a case: so many clean lineages, drawn for each model. Default: all.
     #[arg(long, value_name = "N")]
     controls: Option<u16>,
+    /// A score file of another population: it is judged by what is fitted on this one.
+    #[arg(long, value_name = "SCORES")]
+    judge: Option<PathBuf>,
     /// Markdown tables.
     #[arg(long)]
     markdown: bool,
@@ -46,7 +51,12 @@ impl Show {
             controls: self.controls.map(usize::from),
             ..Frame::WHOLE
         };
-        let validated = Validated::of(&Subject::all(&records)?, &Settings::of(streams), frame)?;
+        let subjects = Subject::all(&records)?;
+        let settings = Settings::of(streams);
+        if let Some(others) = &self.judge {
+            return self.others(&subjects, others, &settings, frame, json);
+        }
+        let validated = Validated::of(&subjects, &settings, frame)?;
         if let Some(folder) = &self.plots {
             let llrs = held_out(&validated.judged)?;
             let plots = [
@@ -63,6 +73,30 @@ impl Show {
             return output::json(&validated);
         }
         output::text(&self.text(&validated)?)
+    }
+
+    fn others(
+        &self,
+        subjects: &[Subject],
+        others: &PathBuf,
+        settings: &Settings,
+        frame: Frame,
+        json: bool,
+    ) -> Result<()> {
+        let others = Subject::all(&super::records(std::slice::from_ref(others))?)?;
+        let judged = judge_others(subjects, &others, settings, frame)?;
+        let summary = Summary::of(&judged)?;
+        if json {
+            return output::json(&summary);
+        }
+        let mut text = format!("{} models of another population.\n\n", judged.len());
+        writeln!(
+            text,
+            "{}",
+            self.table(figures(&[("other models", &summary)]))
+        )?;
+        writeln!(text, "{}", self.table(shares(&summary)))?;
+        output::text(&text)
     }
 
     fn streams(&self, records: &[Record]) -> Result<Vec<String>> {
@@ -123,7 +157,7 @@ impl Show {
             )?;
         }
         text.push('\n');
-        writeln!(text, "{}", self.table(figures(v)))?;
+        writeln!(text, "{}", self.table(figures(&summaries(v))))?;
         writeln!(
             text,
             "By signal and share of the training rows, each teacher left out.\n"
@@ -164,7 +198,8 @@ impl Show {
     }
 }
 
-fn figures(v: &Validated) -> Vec<Vec<String>> {
+/// The summaries of a validation by name.
+fn summaries(v: &Validated) -> Vec<(&'static str, &Summary)> {
     let of = &v.validation;
     let mut columns = vec![
         ("in sample", &of.in_sample),
@@ -174,6 +209,10 @@ fn figures(v: &Validated) -> Vec<Vec<String>> {
     if let Some(family) = &of.leave_one_family_out {
         columns.push(("family left out", family));
     }
+    columns
+}
+
+fn figures(columns: &[(&'static str, &Summary)]) -> Vec<Vec<String>> {
     let mut rows = vec![vec![String::new()]];
     rows[0].extend(columns.iter().map(|(name, _)| (*name).to_owned()));
     type Figure = (&'static str, fn(&Summary) -> String);
