@@ -31,6 +31,10 @@ pub(crate) struct Show {
     /// Controls of a case: so many clean lineages, drawn for each model. Default: all.
     #[arg(long, value_name = "N")]
     controls: Option<u16>,
+    /// Only students of whose rows at least this share came from the teacher: Hd is then "a share of at
+    /// least that".
+    #[arg(long, value_name = "SHARE")]
+    least_share: Option<f64>,
     /// A score file of another population: it is judged by what is fitted on this one.
     #[arg(long, value_name = "SCORES")]
     judge: Option<PathBuf>,
@@ -51,7 +55,7 @@ impl Show {
             controls: self.controls.map(usize::from),
             ..Frame::WHOLE
         };
-        let subjects = Subject::all(&records)?;
+        let subjects = self.subjects(&records)?;
         let settings = Settings::of(streams);
         if let Some(others) = &self.judge {
             return self.others(&subjects, others, &settings, frame, json);
@@ -75,6 +79,15 @@ impl Show {
         output::text(&self.text(&validated)?)
     }
 
+    fn subjects(&self, records: &[Record]) -> Result<Vec<Subject>> {
+        let mut subjects = Subject::all(records)?;
+        if let Some(least) = self.least_share {
+            let enough = |s: &Subject| s.known.taught.as_ref().is_none_or(|t| t.share >= least);
+            subjects.retain(enough);
+        }
+        Ok(subjects)
+    }
+
     fn others(
         &self,
         subjects: &[Subject],
@@ -83,7 +96,7 @@ impl Show {
         frame: Frame,
         json: bool,
     ) -> Result<()> {
-        let others = Subject::all(&super::records(std::slice::from_ref(others))?)?;
+        let others = self.subjects(&super::records(std::slice::from_ref(others))?)?;
         let judged = judge_others(subjects, &others, settings, frame)?;
         let summary = Summary::of(&judged)?;
         if json {
