@@ -5,8 +5,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::fit::{Settings, System, Training, Weighted};
+use super::fit::{Settings, System};
 use super::known::Known;
+use super::training::{Training, Weighted};
 use crate::LrError;
 
 /// Fewer lineages than this in a class are weighed and not drawn.

@@ -9,6 +9,7 @@ mod known;
 mod plan;
 mod subject;
 mod summary;
+mod training;
 mod typicality;
 mod validated;
 mod validation;

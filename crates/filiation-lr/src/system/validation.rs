@@ -8,10 +8,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::fit::{Settings, System, Training, Weighted, own_and_largest};
+use super::fit::{Settings, System, own_and_largest};
 use super::known::Known;
 use super::subject::{Frame, Subject};
 use super::summary::Rate;
+use super::training::{Training, Weighted};
 use crate::LrError;
 
 /// Nominal size of the test that gives the rate of false positives.
@@ -76,9 +77,14 @@ pub fn judge(
         .par_iter()
         .map(|name| {
             let inside = |at: usize| leave_out != LeaveOut::Nothing && groups[at] == **name;
-            let all = usable.iter().enumerate();
-            let rest: Vec<&Subject> = all
-                .filter(|(at, _)| !inside(*at))
+            let all = || usable.iter().enumerate();
+            // A model may stand in two groups, held against two bases: it is no stranger in either.
+            let lineages: BTreeSet<&str> = all()
+                .filter(|(at, _)| inside(*at))
+                .map(|(_, s)| s.known.lineage.as_str())
+                .collect();
+            let rest: Vec<&Subject> = all()
+                .filter(|(_, s)| !lineages.contains(s.known.lineage.as_str()))
                 .map(|(_, s)| *s)
                 .collect();
             let known = frame.known(&rest, &rest);
