@@ -103,6 +103,7 @@ fn a_population_is_fitted_judged_and_plotted() {
     );
     assert_eq!(left_out["teacher_first"]["of"], 20);
     assert_eq!(left_out["teacher_first"]["rate"], 1.0);
+    assert_eq!(shown["validation"]["teacher_first"], 1.0);
     assert_eq!(left_out["misleading_over_10"]["of"], 40);
     assert_eq!(left_out["false_positive_rate"]["of"], 40);
     assert_eq!(shown["population"]["teachers"], 4);
@@ -125,6 +126,55 @@ fn a_population_is_fitted_judged_and_plotted() {
     assert!(markdown.contains("| Cllr, bits "), "{markdown}");
     let (_, out) = run(&["--stream", "no-such-probe"]);
     assert!(stderr(&out).contains("no score by probe `no-such-probe`"));
+}
+
+#[test]
+fn a_population_is_brought_to_another_form_and_judges_another_one() {
+    let [here, there] = [0, 60].map(|from| {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let records: Vec<Record> = (from..from + 60)
+            .map(|at| record(at, (at < from + 20).then_some(at % 4)))
+            .collect();
+        write(folder.path(), &records);
+        folder
+    });
+    let show = |args: &[&str]| {
+        let out = filiation()
+            .args(["population", "show", "--stream", "tlu-did"])
+            .arg(here.path())
+            .args(args)
+            .output()
+            .expect("runs");
+        (
+            String::from_utf8_lossy(&out.stdout).into_owned(),
+            stderr(&out),
+        )
+    };
+    let json = |args: &[&str]| -> Value {
+        let (told, error) = show(&[args, &["--json"]].concat());
+        serde_json::from_str(&told).unwrap_or_else(|_| panic!("{error}"))
+    };
+    let small = json(&["--candidates", "3", "--controls", "5"]);
+    assert_eq!(
+        (&small["candidates"], &small["controls"]),
+        (&3.into(), &5.into())
+    );
+    assert_eq!(small["against"][0]["alternative"], "shared-base");
+    // Every student has a share of 30 %.
+    assert_eq!(
+        json(&["--least-share", "0.3"])["population"]["distilled"],
+        20
+    );
+    let (_, none) = show(&["--least-share", "0.5"]);
+    assert!(none.contains("0 lineages with distilled = true"), "{none}");
+
+    let other = there.path().join("scores.jsonl");
+    let other = other.to_str().expect("UTF-8");
+    let judged = json(&["--judge", other]);
+    assert_eq!(judged["teacher_first"]["of"], 20);
+    assert!(judged["cllr"].as_f64().expect("a number") < 0.7, "{judged}");
+    let (told, _) = show(&["--judge", other]);
+    assert!(told.contains("60 models of another population"), "{told}");
 }
 
 #[test]

@@ -75,6 +75,12 @@ impl Bounded {
 /// The same figures, three times.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Validation {
+    /// The rates to quote, each teacher left out: clean lineages of which some candidate has an LR above 10,
+    pub misleading_over_10: Option<f64>,
+    /// those of which some candidate has p of at most 1 %,
+    pub false_positive_rate: Option<f64>,
+    /// and students whose teacher has the largest LR.
+    pub teacher_first: Option<f64>,
     /// On the models that the system was fitted on.
     pub in_sample: Summary,
     /// Each lineage left out in turn.
@@ -125,6 +131,9 @@ impl Validated {
                 .map(|a| Bounded::of(a, system.streams()))
                 .collect(),
             validation: Validation {
+                misleading_over_10: by_teacher.misleading_over_10.map(|r| r.rate),
+                false_positive_rate: by_teacher.false_positive_rate.map(|r| r.rate),
+                teacher_first: by_teacher.teacher_first.map(|r| r.rate),
                 in_sample: summary(LeaveOut::Nothing)?,
                 leave_one_lineage_out: summary(LeaveOut::Lineage)?,
                 leave_one_teacher_out: by_teacher,
