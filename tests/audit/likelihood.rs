@@ -173,6 +173,11 @@ fn what_is_no_population_is_refused_before_anything_is_asked() {
     );
     population(&folder, &method, &features, "tlu-did");
     let scores = folder.join("scores.jsonl");
+    // A file for each probe serves as well as one for all.
+    fs::create_dir(folder.join("by-probe")).expect("a folder");
+    fs::rename(&scores, folder.join("by-probe/tlu-did.jsonl")).expect("moves");
+    bench.stdout(&[&AUDIT[..], &["--run", "split"]].concat());
+    fs::rename(folder.join("by-probe/tlu-did.jsonl"), &scores).expect("moves back");
     let text = fs::read_to_string(&scores).expect("reads");
     fs::write(&scores, text.replacen("\"history\":", "\"histories\":", 1)).expect("writes");
     let line = refused();

@@ -114,6 +114,13 @@ fn a_population_is_built_once_and_made_anew_where_scores_are_missing() {
     assert_eq!(lines[4]["history"], "independent");
     assert_eq!(lines[4]["lineage"], "alone");
     assert!(!bench.path("out/runs/suspect/transcripts").exists());
+    let by_probe = [
+        read("out/by-probe/weight-lineage.jsonl"),
+        read("out/by-probe/tlu-did.jsonl"),
+    ];
+    assert_eq!(by_probe.concat().len(), scores.len());
+    let of = |file: &[u8]| String::from_utf8_lossy(file).matches("tlu-did/").count();
+    assert_eq!((of(&by_probe[0]), of(&by_probe[1])), (0, 3));
 
     assert!(bench.stdout(&BUILD).contains("3 suspects, 0 scored now"));
     fs::remove_file(bench.path("out/scores/alone.jsonl")).expect("removes");

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use filiation_lr::{Cost, Record, Scored};
 use filiation_report::ProbeRecord;
 use serde::Serialize;
 
+use super::calibration::{BY_PROBE, records};
 use super::manifest::{Family, Known, Manifest};
 use crate::collect::party_error;
 use crate::{AuditError, Case, Progress, Provider, Run, Seat, disk, measure, report, weigh};
@@ -19,6 +20,7 @@ use crate::{AuditError, Case, Progress, Provider, Run, Seat, disk, measure, repo
 /// scores/<suspect>.jsonl           what its probes said, one record a line
 /// answers/                         what models said, each question once a model
 /// scores.jsonl                     all of them, in the order of the manifest, when all are there
+/// by-probe/<probe>.jsonl           the same, a file a probe
 /// ```
 ///
 /// Stopped at any moment, it goes on where it was: in the middle of a run, too.
@@ -85,9 +87,25 @@ impl Building<'_> {
             };
             all.extend(lines);
         }
+        self.by_probe(&all)?;
         let place = self.out.join("scores.jsonl");
         disk::put(&place, &all)?;
         Ok(place)
+    }
+
+    fn by_probe(&self, all: &[u8]) -> Result<(), AuditError> {
+        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for record in records(&self.out.join("scores.jsonl"), all)? {
+            let lines = files.entry(record.method.name().to_owned()).or_default();
+            lines.extend(canonical::to_bytes(&record));
+            lines.push(b'\n');
+        }
+        let folder = self.out.join(BY_PROBE);
+        disk::make_folder(&folder)?;
+        for (probe, lines) in files {
+            disk::put(&folder.join(format!("{probe}.jsonl")), &lines)?;
+        }
+        Ok(())
     }
 
     fn settle(&self, folder: &Path) -> Result<(), AuditError> {

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use filiation_core::Digest;
 use filiation_lr::{Calibration, Record};
@@ -69,29 +69,60 @@ pub fn records(path: &Path, bytes: &[u8]) -> Result<Vec<Record>, AuditError> {
         .collect()
 }
 
-/// The population in a folder: `scores.jsonl` and `calibration.toml`.
+/// The folder of a population with a file for each probe.
+pub(super) const BY_PROBE: &str = "by-probe";
+
+/// The score files of a population: `scores.jsonl` where there is one, else those below `by-probe`, of
+/// some probes or of all.
+///
+/// # Errors
+/// [`AuditError::Read`] for a folder that cannot be read.
+pub fn score_files(folder: &Path, of: Option<&[String]>) -> Result<Vec<PathBuf>, AuditError> {
+    let whole = folder.join("scores.jsonl");
+    let parts = folder.join(BY_PROBE);
+    if whole.is_file() || !parts.is_dir() {
+        return Ok(vec![whole]);
+    }
+    if let Some(probes) = of {
+        let file = |probe: &String| parts.join(format!("{probe}.jsonl"));
+        return Ok(probes.iter().map(file).collect());
+    }
+    let read = |source| AuditError::Read {
+        path: parts.clone(),
+        source,
+    };
+    let mut files = Vec::new();
+    for entry in parts.read_dir().map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        files.extend(Some(path).filter(|p| p.extension().is_some_and(|e| e == "jsonl")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The population in a folder: its score files and `calibration.toml`.
 ///
 /// # Errors
 /// As [`Decided::read`] and [`records`], and [`AuditError::Calibration`] where they make no calibration.
 pub fn calibration(folder: &Path) -> Result<Calibration, AuditError> {
     let decided = Decided::read(&folder.join("calibration.toml"))?;
-    let path = folder.join("scores.jsonl");
-    let bytes = disk::read(&path)?;
+    let mut bytes = Vec::new();
+    let mut all = Vec::new();
+    for path in score_files(folder, Some(&decided.streams))? {
+        let read = disk::read(&path)?;
+        all.extend(records(&path, &read)?);
+        bytes.extend(read);
+    }
     let Decided {
         name,
         streams,
         evasive,
         ..
     } = decided;
-    Calibration::new(
-        &name,
-        Digest::of(&bytes),
-        streams,
-        evasive,
-        &records(&path, &bytes)?,
-    )
-    .map_err(|source| AuditError::Calibration {
-        path: folder.to_owned(),
-        source,
+    Calibration::new(&name, Digest::of(&bytes), streams, evasive, &all).map_err(|source| {
+        AuditError::Calibration {
+            path: folder.to_owned(),
+            source,
+        }
     })
 }

@@ -5,5 +5,5 @@ mod calibration;
 mod manifest;
 
 pub use build::Building;
-pub use calibration::{Decided, calibration, records};
+pub use calibration::{Decided, calibration, records, score_files};
 pub use manifest::{Family, Known, Learned, Manifest};

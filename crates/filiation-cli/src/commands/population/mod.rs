@@ -55,10 +55,13 @@ fn records(paths: &[PathBuf]) -> Result<Vec<Record>> {
 }
 
 /// The score files of arguments that may be folders.
-fn score_files(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let file = |path: &PathBuf| match path.is_dir() {
-        true => path.join("scores.jsonl"),
-        false => path.clone(),
-    };
-    paths.iter().map(file).collect()
+fn score_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            true => files.extend(filiation_audit::population::score_files(path, None)?),
+            false => files.push(path.clone()),
+        }
+    }
+    Ok(files)
 }

@@ -23,7 +23,7 @@ pub(crate) struct Pilot {
 
 impl Pilot {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let records = super::records(&self.scores)?;
+        let records = super::records(&super::score_files(&self.scores)?)?;
         let judged = pilot(&records);
         if json {
             return output::json(&judged);

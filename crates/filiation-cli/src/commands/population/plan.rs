@@ -62,7 +62,7 @@ fn clean(scores: &[PathBuf]) -> Result<Option<usize>> {
     if scores.is_empty() {
         return Ok(None);
     }
-    let subjects = Subject::all(&super::records(&super::score_files(scores))?)?;
+    let subjects = Subject::all(&super::records(&super::score_files(scores)?)?)?;
     let taught: std::collections::BTreeSet<&str> = subjects
         .iter()
         .filter(|s| s.known.taught.is_some())

@@ -48,7 +48,7 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let records = super::records(&super::score_files(&self.scores))?;
+        let records = super::records(&super::score_files(&self.scores)?)?;
         let streams = self.streams(&records)?;
         let frame = Frame {
             candidates: self.candidates.map(usize::from),
