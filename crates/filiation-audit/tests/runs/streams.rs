@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use crate::birds::Bench;
 
-/// A bench whose case stops buying when no lead of 0.2 nats per byte can be left: its birds have none.
+/// A bench whose case stops buying when no lead of 0.5 nats per token can be left: its birds have none.
 fn stopping(probes: &str) -> Bench {
     let bench = Bench::new();
     bench.edit_case(|case| {
         let case = case.replace(r#"["tlu-did", "choice-priors"]"#, probes);
-        format!("stop_at_e = 1000.0\nstop_below = 0.2\n{case}")
+        format!("stop_at_e = 1000.0\nstop_below = 0.5\n{case}")
     });
     bench
 }
@@ -44,7 +44,7 @@ fn what_is_not_needed_is_not_bought() {
     assert_eq!(statistic["details"]["prompts-bought"], 32.0);
     let method = report_of["probes"][0]["method"].as_str().expect("a method");
     assert!(
-        method.contains(";stop_at_e=1000;stop_below=0.2;"),
+        method.contains(";stop_at_e=1000;stop_below=0.5;"),
         "{method}"
     );
     let listed = json(&bench, "run/manifest.json").to_string();
@@ -108,7 +108,7 @@ fn a_recording_must_hold_all_that_may_be_bought() {
 #[test]
 fn a_smallest_lead_without_a_goal_is_refused() {
     let bench = Bench::new();
-    bench.edit_case(|case| format!("stop_below = 0.2\n{case}"));
+    bench.edit_case(|case| format!("stop_below = 0.5\n{case}"));
     let error = bench.run("run").expect_err("no goal").to_string();
     assert!(
         error.contains("`stop_below`") && error.contains("`stop_at_e`"),
