@@ -212,14 +212,11 @@ fn ratio(suspect: &str, of: &Candidature) -> String {
 
 /// A likelihood ratio to one figure.
 fn about(log10: f64) -> String {
-    let value = 10_f64.powf(log10);
-    let unit = 10_f64.powf(log10.floor());
-    let figure = (value / unit).round() * unit;
-    if figure >= 1.0 {
-        format!("about {figure:.0}")
-    } else {
-        format!("about {figure}")
-    }
+    let exponent = log10.floor();
+    let unit = 10_f64.powf(exponent);
+    let figure = (10_f64.powf(log10) / unit).round() * unit;
+    let decimals = (-exponent).max(0.0) as usize;
+    format!("about {figure:.decimals$}")
 }
 
 fn ranking(setting: &Setting, agreement: &[Agreement], scored: usize) -> String {
@@ -305,5 +302,24 @@ impl fmt::Display for Opinion {
         self.statements
             .iter()
             .try_for_each(|s| writeln!(f, "- {s}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::about;
+
+    #[test]
+    fn a_ratio_has_one_figure() {
+        for (log10, said) in [
+            (0.0, "about 1"),
+            (1.0, "about 10"),
+            (1.57, "about 40"),
+            (1.99, "about 100"),
+            (-0.52, "about 0.3"),
+            (-1.2, "about 0.06"),
+        ] {
+            assert_eq!(about(log10), said);
+        }
     }
 }
