@@ -10,7 +10,8 @@ use crate::record::{Candidate, History, Outcome, Record, Scored};
 pub(super) struct Pools<'a> {
     /// Distilled suspects (Hd).
     pub(super) distilled: Vec<Taught<'a>>,
-    /// Fine-tunes of bases that distilled suspects start from too (Ha).
+    /// Fine-tunes of bases that distilled suspects start from too (Ha); where no base has both, of bases of
+    /// their own.
     pub(super) fine_tunes: Vec<&'a Scored>,
     /// Independent models (Hb).
     pub(super) independents: Vec<&'a Scored>,
@@ -68,6 +69,9 @@ impl<'a> Pools<'a> {
                 History::FineTune => {}
                 History::Independent => pools.independents.push(scored),
             }
+        }
+        if pools.fine_tunes.is_empty() {
+            pools.fine_tunes.clone_from(&pools.clean);
         }
         pools
     }

@@ -228,6 +228,16 @@ fn lineages_count_once_and_abstentions_are_counted_apart() {
 }
 
 #[test]
+fn fine_tunes_of_other_bases_stand_in_where_no_base_has_both() {
+    let mut records = population("sees", 2.0);
+    records.retain(|r| !r.suspect.starts_with("ha-"));
+    let row = &pilot(&records).rows[0];
+    let against = row.against_ha.as_ref().expect("clean lineages");
+    assert_eq!(against.others, 110);
+    assert!(against.interval.lower > 0.0, "{against:?}");
+}
+
+#[test]
 fn records_are_read_back() {
     for record in population("sees", 1.0).iter().step_by(20) {
         let line = filiation_core::canonical::to_bytes(record);
