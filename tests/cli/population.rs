@@ -168,7 +168,7 @@ fn scores_are_judged_in_tables_and_in_json() {
     assert_eq!(output.status.code(), Some(1));
     let told = stderr(&output);
     assert!(
-        told.contains("`broken.jsonl` line 1 is no record of scores"),
+        told.contains("`broken.jsonl` line 1 is damaged: missing field"),
         "{told}"
     );
 }

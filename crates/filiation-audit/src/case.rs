@@ -173,8 +173,8 @@ pub struct Case {
     /// Prior probability of Hd, in (0, 1), where the reader states one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<f64>,
-    /// Folder of the population that likelihood ratios come from (`scores.jsonl`, `calibration.toml`);
-    /// none are stated without.
+    /// Folder of the population that likelihood ratios come from (`scores.jsonl` or `by-probe/`, and
+    /// `calibration.toml`); none are stated without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub population: Option<PathBuf>,
     /// Groups of candidate teachers that are siblings: same maker, data or lineage.

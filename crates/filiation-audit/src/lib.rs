@@ -32,6 +32,7 @@ mod hint;
 mod manifest;
 mod offline;
 mod pack;
+mod party;
 mod plan;
 pub mod population;
 mod progress;

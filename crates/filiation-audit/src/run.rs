@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use filiation_core::{Digest, ModelIdentity, Party, Probe, Role, canonical};
+use filiation_core::{Digest, Party, Probe, canonical};
 use filiation_lr::Calibration;
 use filiation_report::{CaseFacts, RecordingFacts, SuiteFacts};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::case::Entry;
 use crate::collect::{Collector, party_error, seats};
 use crate::folder::{self, lock};
 use crate::pack::{Pack, WithPacks, is_pack, require_recorded};
+use crate::party::{check_pin, party_of};
 use crate::plan::{Plan, Transcripts};
 use crate::store::Store;
 use crate::suites::{SuiteFile, names, not_run, probes, served};
@@ -396,37 +397,4 @@ fn found(case: &Case, folder: &Path, provider: &dyn Provider) -> Result<Vec<Foun
         all.push(Found { file, pack });
     }
     Ok(all)
-}
-
-/// Refuses a party that is not what the case says it is.
-pub(crate) fn check_pin(entry: &Entry, role: Role, found: Digest) -> Result<(), AuditError> {
-    match entry.digest {
-        Some(expected) if expected != found => Err(AuditError::Pinned {
-            role: role.as_str(),
-            name: entry.name.clone(),
-            found,
-            expected,
-        }),
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn party_of(entry: &Entry, role: Role, mut identity: ModelIdentity) -> Party {
-    identity.source = source(&entry.path);
-    Party {
-        name: entry.name.clone(),
-        role,
-        identity,
-    }
-}
-
-// As the case wrote it; of a path from the root of a machine only the last part, since a report
-// is the same wherever it is made.
-fn source(path: &Path) -> String {
-    let told = if path.is_absolute() {
-        path.file_name().map(Path::new).unwrap_or(path)
-    } else {
-        path
-    };
-    told.to_string_lossy().replace('\\', "/")
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
 use crate::system::{
-    Domain, Frame, LeaveOut, Scores, Settings, Subject, Summary, Support, System, judge,
+    Domain, Fragility, Frame, LeaveOut, Scores, Settings, Subject, Summary, Support, System, judge,
 };
 use crate::{LrError, Population, Tier};
 
@@ -265,14 +265,13 @@ impl Likelihood {
             });
         }
         if let Some(first) = self.candidates.first() {
-            let total: f64 = first.parts.iter().map(|p| p.alone.max(0.0)).sum();
+            let alone: Vec<f64> = first.parts.iter().map(|p| p.alone).collect();
             let most = first
                 .parts
                 .iter()
                 .max_by(|a, b| a.alone.total_cmp(&b.alone));
-            if let Some(most) =
-                most.filter(|m| first.parts.len() > 1 && m.alone > CONCENTRATED * total)
-                && total > 0.0
+            if let Some(most) = most
+                .filter(|_| alone.len() > 1 && Fragility::of(&alone).concentration > CONCENTRATED)
             {
                 remarks.push(format!(
                     "the ratio of `{}` hangs on `{}` alone",

@@ -42,7 +42,7 @@ pub enum History {
         siblings: Vec<String>,
         /// Share of the training rows, in (0, 1].
         share: f64,
-        /// What was learned: `text` or `logits`.
+        /// What was learned, such as `text`, `logits` or `text-filtered`.
         by: String,
     },
     /// It starts from the base of the case and had no teacher (Ha).
@@ -157,10 +157,9 @@ impl Scored {
     /// kept.
     pub fn lead(&self, i: usize, j: usize) -> Option<f64> {
         let n = self.candidates.len();
-        let at = |i: usize, j: usize| i * (2 * n - i - 1) / 2 + j - i - 1;
         match i.cmp(&j) {
-            Ordering::Less if j < n => self.leads.get(at(i, j)).copied(),
-            Ordering::Greater if i < n => self.leads.get(at(j, i)).map(|lead| -lead),
+            Ordering::Less if j < n => self.leads.get(place(n, i, j)).copied(),
+            Ordering::Greater if i < n => self.leads.get(place(n, j, i)).map(|lead| -lead),
             _ => None,
         }
     }
@@ -175,6 +174,11 @@ impl Scored {
         let scores = self.candidates.iter().map(|c| c.score);
         scores.max_by(f64::total_cmp)
     }
+}
+
+/// Where the pair of i and j > i stands among all pairs of n, row by row.
+pub(crate) const fn place(n: usize, i: usize, j: usize) -> usize {
+    i * (2 * n - i - 1) / 2 + j - i - 1
 }
 
 /// What a case is like apart from its scores: log10 of the parameters of suspect and base, and the mean

@@ -92,7 +92,7 @@ pub struct Learned {
     pub from: String,
     /// Share of the training rows, in (0, 1].
     pub share: f64,
-    /// `text` or `logits`.
+    /// The signal, such as `text`, `logits` or `text-filtered`.
     pub by: String,
 }
 

@@ -74,9 +74,7 @@ impl Fitted<'_> {
     }
 
     fn headline(&self, system: &System, candidate: &str) -> Option<BoundedLlr> {
-        let versus = self.versus(system, candidate)?;
-        let llrs = versus.into_iter().map(|v| v.llr);
-        llrs.min_by(|a, b| a.log10.total_cmp(&b.log10))
+        Some(least(&self.versus(system, candidate)?)?.llr)
     }
 
     pub(super) fn candidatures(&self, prior: Option<f64>) -> Result<Vec<Candidature>, LrError> {
@@ -87,14 +85,11 @@ impl Fitted<'_> {
         let intervals = intervals(&self.known, &self.settings, read, Draws::default())?;
         let mut all = Vec::new();
         for (candidate, interval) in candidates.iter().zip(intervals) {
-            let headline = self.headline(&self.system, candidate);
             let versus = self.versus(&self.system, candidate).unwrap_or_default();
-            let least = versus
-                .iter()
-                .min_by(|a, b| a.llr.log10.total_cmp(&b.llr.log10));
-            let (Some(headline), Some(interval), Some(least)) = (headline, interval, least) else {
+            let (Some(least), Some(interval)) = (least(&versus), interval) else {
                 continue;
             };
+            let headline = least.llr;
             let of = least.alternative;
             let venn_abers = self.system.venn_abers(&self.scores, candidate, of);
             let finite = |end: f64| Some(end).filter(|e| e.is_finite());
@@ -136,4 +131,11 @@ impl Fitted<'_> {
         }
         Ok(parts)
     }
+}
+
+/// The alternative with the least ratio.
+fn least(versus: &[Versus]) -> Option<&Versus> {
+    versus
+        .iter()
+        .min_by(|a, b| a.llr.log10.total_cmp(&b.llr.log10))
 }

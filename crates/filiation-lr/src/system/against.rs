@@ -2,7 +2,9 @@ use filiation_core::{BoundedLlr, Proposition};
 
 use super::chain::Chain;
 use super::fusion::Fusion;
-use crate::calibrate::{Bounds, Linear, Sample, ShrunkLogistic, Smoothing, tail_ratio, venn_abers};
+use crate::calibrate::{
+    Bounds, Linear, Sample, ShrunkLogistic, Smoothing, Table, tail_ratio, venn_abers,
+};
 use crate::{LrError, Population, Tier};
 
 /// What a population says against one alternative.
@@ -33,7 +35,7 @@ impl Against {
             other: lineages,
             ..*all
         };
-        let (recalibration, _) = how.fit_rising(&crate::calibrate::Table::of(&held_out)?)?;
+        let (recalibration, _) = how.fit_rising(&Table::of(&held_out)?)?;
         let stated = held_out.map(|fused| conservative(venn_abers(&held_out, fused)))?;
         Ok(Self {
             alternative,
@@ -64,12 +66,6 @@ impl Against {
     /// What may be claimed at most.
     pub const fn bounds(&self) -> Bounds {
         self.bounds
-    }
-
-    /// Fused log10 likelihood ratios of models left out, before recalibration: of the true teacher, and the
-    /// largest of all candidates against which the alternative is true.
-    pub const fn held_out(&self) -> &Sample {
-        &self.held_out
     }
 
     /// How its streams become one.

@@ -210,14 +210,10 @@ impl System {
 pub(super) fn own_and_largest(
     known: &Known,
     settings: &Settings,
-    without: Option<&str>,
     llr: impl Fn(&str) -> Option<f64>,
 ) -> (Option<f64>, Option<f64>) {
     let (mut own, mut largest) = (None, None::<f64>);
     for candidate in known.candidates(&settings.streams) {
-        if Some(candidate) == without {
-            continue;
-        }
         let Some(value) = llr(candidate) else {
             continue;
         };

@@ -38,7 +38,7 @@ pub struct Taught {
     pub siblings: Vec<String>,
     /// Share of the training rows.
     pub share: f64,
-    /// `text` or `logits`.
+    /// The signal, such as `text`, `logits` or `text-filtered`.
     pub by: String,
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::known::{Known, Taught};
 use crate::LrError;
-use crate::record::{History, Outcome, Record, Scored};
+use crate::record::{History, Outcome, Record, Scored, place};
 
 /// How far a model leads towards each candidate of each other one: antisymmetric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,8 +51,8 @@ impl TryFrom<Stored> for Leads {
         if stored.leads.len() != n * n.saturating_sub(1) / 2 {
             return Err(width);
         }
-        let at = |i: usize, j: usize| i * (2 * n - i - 1) / 2 + j - i - 1;
-        Self::new(stored.candidates, |i, j| Some(stored.leads[at(i, j)]))?.ok_or(width)
+        let lead = |i: usize, j: usize| Some(stored.leads[place(n, i, j)]);
+        Self::new(stored.candidates, lead)?.ok_or(width)
     }
 }
 

@@ -77,7 +77,7 @@ pub struct Summary {
 /// Students of one signal and share.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AtShare {
-    /// `text` or `logits`.
+    /// The signal, such as `text`, `logits` or `text-filtered`.
     pub by: String,
     /// Share of the training rows.
     pub share: f64,

@@ -42,7 +42,7 @@ pub struct Judged {
     pub teacher: Option<String>,
     /// Share of the rows that came from the teacher.
     pub share: Option<f64>,
-    /// `text` or `logits`.
+    /// The signal, such as `text`, `logits` or `text-filtered`.
     pub by: Option<String>,
     /// Bounded log10 LR of the true teacher.
     pub own: Option<f64>,
@@ -187,8 +187,8 @@ fn groups(subjects: &[&Subject], leave_out: LeaveOut) -> Vec<String> {
 fn judged(system: &System, known: &Known, settings: &Settings) -> Judged {
     let raw = |c: &str| system.unbounded(&known.scores, c);
     let bounded = |c: &str| Some(system.llr(&known.scores, c)?.log10);
-    let (own, largest_other) = own_and_largest(known, settings, None, bounded);
-    let (raw_own, raw_other) = own_and_largest(known, settings, None, raw);
+    let (own, largest_other) = own_and_largest(known, settings, bounded);
+    let (raw_own, raw_other) = own_and_largest(known, settings, raw);
     let first = match (raw_own, raw_other) {
         (Some(own), Some(other)) => Some(own > other),
         _ => None,
@@ -257,7 +257,7 @@ pub fn permuted(
         };
         let system = System::of(training, settings)?;
         let llr = |c: &str| Some(system.llr(&case.scores, c)?.log10);
-        let (own, largest) = own_and_largest(case, settings, None, llr);
+        let (own, largest) = own_and_largest(case, settings, llr);
         Ok(own.or(largest).map(|llr| llr.abs() < 0.3))
     };
     let found: Vec<Option<bool>> = (0..runs)

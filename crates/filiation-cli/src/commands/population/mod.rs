@@ -38,18 +38,13 @@ impl Population {
     }
 }
 
-/// The records of score files, one a line.
+/// The records of score files.
 fn records(paths: &[PathBuf]) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for path in paths {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read `{}`", path.display()))?;
-        for (i, line) in text.lines().enumerate() {
-            let record = serde_json::from_str(line).with_context(|| {
-                format!("`{}` line {} is no record of scores", path.display(), i + 1)
-            })?;
-            records.push(record);
-        }
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        records.extend(filiation_audit::population::records(path, &bytes)?);
     }
     Ok(records)
 }

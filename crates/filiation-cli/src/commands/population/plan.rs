@@ -12,7 +12,7 @@ use crate::output;
 /// Inverts the claim ladder: clean lineages that a claim needs, none of them misleading.
 #[derive(Args)]
 pub(crate) struct Plan {
-    /// Folders with `scores.jsonl`, or score files: what there is already.
+    /// Folders with `scores.jsonl` or `by-probe/`, or score files: what there is already.
     scores: Vec<PathBuf>,
     /// The likelihood ratio to be claimed; repeat for each. Default: 10, 30, 100, 1000.
     #[arg(long = "claim", value_name = "LR")]

@@ -19,7 +19,7 @@ use crate::output;
 /// single lineages, and whole teachers with their students.
 #[derive(Args)]
 pub(crate) struct Show {
-    /// Folders with `scores.jsonl` (and `calibration.toml`), or score files.
+    /// Folders with `scores.jsonl` or `by-probe/` (and `calibration.toml`), or score files.
     #[arg(required = true)]
     scores: Vec<PathBuf>,
     /// A probe whose scores are used; repeat for each. Default: those that `calibration.toml` names.
