@@ -7,10 +7,14 @@ use rayon::prelude::*;
 use super::product::{Isa, PANEL, Packed, Panels, Rows, multiply};
 use super::{Threads, kernels};
 
-/// Rows whose logits are held at once.
-const ROWS: usize = 64;
+/// Rows of a task. All pass over a step of the vocabulary before the next, so that it comes from
+/// memory once for them all.
+const ROWS: usize = 512;
 
-/// Panels whose logits are held at once: with [`ROWS`] rows 192 KiB, which stay in the second-level
+/// Rows of a task whose logits are held at once.
+const HELD: usize = 128;
+
+/// Panels whose logits are held at once: with [`HELD`] rows 384 KiB, which stay in the second-level
 /// cache. A sum goes over this much of the vocabulary before it joins the others, so that it depends
 /// on the vocabulary alone.
 const STEP: usize = 16;
@@ -107,34 +111,42 @@ impl Scored<'_> {
     ) -> Vec<Share> {
         let width = self.head.inputs();
         let mut shares = vec![None; rows.len() * steps.len()];
-        logits.resize(logits.len().max(rows.len() * STEP * PANEL), 0.0);
-        let a = Rows {
-            values: &self.states[rows.start * width..],
-            stride: width,
-            count: rows.len(),
-        };
+        let held = rows.len().min(HELD);
+        logits.resize(logits.len().max(held * STEP * PANEL), 0.0);
         for (at, step) in steps.clone().enumerate() {
             let chosen = step * STEP..((step + 1) * STEP).min(panels.count());
             let first = chosen.start * PANEL;
             let columns = (chosen.end * PANEL).min(panels.outputs) - first;
-            let logits = &mut logits[..rows.len() * columns];
-            let mut out: Vec<&mut [f32]> = logits.chunks_exact_mut(columns).collect();
-            multiply(Isa::best(), a, panels, chosen, false, &mut out);
-            for (i, logits) in out.into_iter().enumerate() {
-                if let Some(cap) = self.softcap {
-                    kernels::softcap(logits, cap);
+            for start in rows.clone().step_by(HELD) {
+                let a = Rows {
+                    values: &self.states[start * width..],
+                    stride: width,
+                    count: HELD.min(rows.end - start),
+                };
+                let logits = &mut logits[..a.count * columns];
+                let mut out: Vec<&mut [f32]> = logits.chunks_exact_mut(columns).collect();
+                multiply(Isa::best(), a, panels, chosen.clone(), false, &mut out);
+                for (row, logits) in (start..).zip(out) {
+                    shares[(row - rows.start) * steps.len() + at] =
+                        Some(self.share(row, first, logits));
                 }
-                let (top, sum) = kernels::top_and_sum(logits);
-                let target = self.targets[rows.start + i] as usize;
-                let target = target.checked_sub(self.first + first);
-                shares[i * steps.len() + at] = Some(Share {
-                    top,
-                    sum,
-                    target: target.and_then(|t| logits.get(t).copied()),
-                });
             }
         }
         shares.into_iter().flatten().collect()
+    }
+
+    /// Of one row over a step of the vocabulary whose logits begin at output `first`.
+    fn share(&self, row: usize, first: usize, logits: &mut [f32]) -> Share {
+        if let Some(cap) = self.softcap {
+            kernels::softcap(logits, cap);
+        }
+        let (top, sum) = kernels::top_and_sum(logits);
+        let target = (self.targets[row] as usize).checked_sub(self.first + first);
+        Share {
+            top,
+            sum,
+            target: target.and_then(|t| logits.get(t).copied()),
+        }
     }
 }
 

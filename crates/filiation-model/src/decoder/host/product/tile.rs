@@ -73,13 +73,14 @@ impl Isa {
         }
     }
 
-    /// Inputs taken at a time. With this many, the columns of a tile (36 KiB of f32 with AVX-512, else 18)
-    /// stay in the first-level cache while all rows pass over them. Where no other rows read them
-    /// `again`, less is better brought near.
+    /// Inputs taken at a time. AVX-512 has whole panels pass: from the second-level cache they come as fast as
+    /// they are used, and each further part would load and store the sums again. With AVX2 the columns of
+    /// a tile (18 KiB) stay in the first-level cache while all rows pass over them. Where no other rows read
+    /// them `again`, less is better brought near.
     pub(super) const fn depth(self, again: bool) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => 192,
+            Self::Avx512 => 576,
             _ if again => 288,
             _ => 192,
         }
