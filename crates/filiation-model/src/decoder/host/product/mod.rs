@@ -9,6 +9,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(all(test, target_os = "linux"))]
+mod bounds_tests;
 mod measured;
 mod packed;
 mod portable;
