@@ -13,6 +13,8 @@ import venv
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
 PACKAGES = ["torch", "transformers==5.23.0", "gguf", "sentencepiece", "protobuf", "accelerate", "xllamacpp==2026.10.11549"]
+# The peer of benches/equality.rs, and what it imports and does not declare.
+PACKAGES += ["model-equality-testing==0.0.2", "tqdm"]
 
 
 def main():

@@ -14,6 +14,7 @@ mod e_values;
 mod ranks;
 mod rates;
 mod sequence;
+mod two_sample;
 
 pub use betting::Betting;
 pub use categorical::{Categorical, smoothed};
@@ -22,6 +23,7 @@ pub use e_values::{average_log10_e, e_bh, log10_e_of_p, log10_e_of_p_power};
 pub use ranks::RankBetting;
 pub use rates::RateBetting;
 pub use sequence::MeanSequence;
+pub use two_sample::TwoSample;
 
 use std::f64::consts::LN_10;
 

@@ -54,6 +54,21 @@ def composite(rivals, path):
     return (predicted - best) / np.log(10)
 
 
+def two_sample(k, m, n, answers):
+    counts, wealth = np.zeros((2, k)), 0.0
+    for at in range(0, len(answers) - m - n + 1, m + n):
+        block = [answers[at : at + m], answers[at + m : at + m + n]]
+        both = counts.sum(axis=0)
+        joint = (both + 0.5) / (both.sum() + 0.5 * k)
+        strength = ((both > 0).sum() + 1) / 2
+        q = (counts + strength * joint) / (counts.sum(axis=1, keepdims=True) + strength)
+        mean = (m * q[0] + n * q[1]) / (m + n)
+        wealth += sum(np.log(q[s][a] / mean[a]) for s in (0, 1) for a in block[s])
+        for s in (0, 1):
+            np.add.at(counts[s], block[s], 1)
+    return wealth / np.log(10)
+
+
 def calibrated(p):
     return (1 - p + p * np.log(p)) / (p * np.log(p) ** 2)
 
@@ -77,5 +92,7 @@ print("ranks", ranks(9, [10, 7, 4.5, 9, 10]))
 print("rates", rates([1, 0, 1, 1, 1, 0], [0.1, 0.5, 0.02, 0.3, 0.9, 0.2]))
 print("categorical", categorical([[0.5, 0.3, 0.2], [0.9, 0.1]], 0.01, [2, 1, 2, 1, 0, 1, 2]))
 print("composite", composite([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], [2, 2, 1, 2, 2, 0]))
+print("two sample", two_sample(3, 1, 1, [0, 2, 0, 1, 0, 2, 1, 2, 0, 2]))
+print("two sample", two_sample(3, 2, 1, [0, 0, 2, 1, 0, 2, 0, 0, 1, 0, 0, 2]))
 print("calibrated", calibrated(0.01), calibrated(0.5))
 print("sequence", np.log10(sequence(VALUES, 0.4)), upper(VALUES, 0.2))
