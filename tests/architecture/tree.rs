@@ -34,7 +34,8 @@ pub(crate) fn files() -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for path in entries(&folder) {
             let name = name(&path);
-            let ignored = ["target", "runs", ".git", "__pycache__"].contains(&name.as_str());
+            let ignored =
+                ["target", "runs", ".git", ".filiation", "__pycache__"].contains(&name.as_str());
             if ignored || name.ends_with(".tmp") {
             } else if path.is_dir() {
                 folders.push(path);

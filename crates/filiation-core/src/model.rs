@@ -39,6 +39,19 @@ pub enum ModelError {
         /// Token position.
         position: u64,
     },
+    /// An endpoint refuses this question, or withholds its answer. It refuses it again when asked
+    /// again.
+    #[error("refused: {reason}")]
+    Refused {
+        /// What it said.
+        reason: String,
+    },
+    /// There is no answer now, and may be one later: never an answer in a transcript.
+    #[error("no answer now: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
     /// The engine below failed.
     #[error("engine: {reason}")]
     Engine {
