@@ -173,6 +173,35 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
+    /// A log of an evaluation is malformed.
+    #[error("`{}`, {place}: {problem}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        place: String,
+        /// What is wrong.
+        problem: crate::ImportProblem,
+    },
+    /// A log does not say what model it is of.
+    #[error("`{}` does not say which model answered", path.display())]
+    ImportModel {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A log answers nothing of a plan.
+    #[error(
+        "none of the {logged} answers in `{}` is to one of the {asked} questions of these suites, asked this way",
+        path.display()
+    )]
+    NothingImported {
+        /// The file.
+        path: PathBuf,
+        /// Answers in it.
+        logged: u64,
+        /// Questions of the plan.
+        asked: u64,
+    },
     /// What is to be recorded is a recording.
     #[error("`{}` is a recording, expected a model to record", path.display())]
     PackedAlready {
@@ -285,6 +314,12 @@ impl AuditError {
                 Some("fetch or record it again: it was cut short or changed since it was sealed".into())
             }
             Self::PackExists { .. } => Some("choose another `--out`, or remove it".into()),
+            Self::ImportModel { .. } => Some("name it with `--model NAME`".into()),
+            Self::NothingImported { .. } => Some(
+                "make a suite of the log's own prompts with `--new-suite FILE`, or say how its answers \
+                 were drawn with `--temperature` and `--max-tokens`"
+                    .into(),
+            ),
             Self::PackedAlready { .. } => Some("copy the file: a pack is the same anywhere".into()),
             Self::OtherCollection { .. } => Some(
                 "give the command that began it to go on with it, choose another `--out`, or remove the folder"

@@ -65,6 +65,17 @@ impl Line {
     }
 }
 
+/// One line of a transcript, its end of line included.
+pub(crate) fn line(request: &Request, result: &Result<Answer, ModelError>) -> Vec<u8> {
+    let outcome = match result {
+        Ok(answer) => Outcome::Answer(answer.clone()),
+        Err(error) => Outcome::Error(error.clone()),
+    };
+    let (_, mut bytes) = Line::write(&request.want, request.key(), outcome);
+    bytes.push(b'\n');
+    bytes
+}
+
 /// The answers of one party: an append-only log, read whole.
 #[derive(Debug)]
 pub(crate) struct Transcript {

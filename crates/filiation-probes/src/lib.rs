@@ -14,6 +14,7 @@ pub mod lineage;
 pub mod memory;
 mod options;
 mod registry;
+pub mod sameness;
 pub mod served;
 pub mod suite;
 

@@ -219,6 +219,7 @@ impl Collection {
                 answers: 0,
                 bytes: 0,
                 sha256: Digest::of(&[]),
+                imported: None,
             };
             let path = place(out, &party.name);
             let pack = Pack::write(&path, head, &answers)?;

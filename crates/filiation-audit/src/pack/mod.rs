@@ -48,6 +48,23 @@ pub struct PackHead {
     pub bytes: u64,
     /// SHA-256 of the answers.
     pub sha256: Digest,
+    /// The log that the answers were taken from, where they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportFacts>,
+}
+
+/// The log that a pack was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportFacts {
+    /// What wrote it.
+    pub log: String,
+    /// SHA-256 of its file.
+    pub sha256: Digest,
+    /// Questions of the plan that it answers.
+    pub answered: u64,
+    /// Questions of the plan.
+    pub asked: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,11 +138,18 @@ impl Pack {
 
     /// What a report says of a party that answers from this pack.
     pub(crate) fn facts(&self, party: &str) -> RecordingFacts {
+        // An opinion must not pass for one on answers that this tool asked for.
+        let log = self.head.imported.as_ref().map(|import| {
+            let sha256 = &import.sha256.to_string()[..16];
+            format!("answers taken from a log of {} ({sha256})", import.log)
+        });
+        let told = [self.head.version.clone(), log];
+        let told: Vec<String> = told.into_iter().flatten().collect();
         RecordingFacts {
             party: party.to_owned(),
             pack: self.digest,
             source: self.head.model.source.clone(),
-            version: self.head.version.clone(),
+            version: (!told.is_empty()).then(|| told.join("; ")),
             recorded: self.head.recorded.clone(),
             answers: self.head.answers,
         }
@@ -140,7 +164,11 @@ impl Pack {
     }
 
     /// Seals `answers` at `path`, whole or not at all.
-    fn write(path: &Path, mut head: PackHead, answers: &[u8]) -> Result<Self, AuditError> {
+    pub(crate) fn write(
+        path: &Path,
+        mut head: PackHead,
+        answers: &[u8],
+    ) -> Result<Self, AuditError> {
         let log = Transcript::of_bytes(path.to_owned(), answers)?;
         head.answers = log.len() as u64;
         head.bytes = answers.len() as u64;

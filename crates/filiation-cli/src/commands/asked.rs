@@ -52,6 +52,14 @@ impl Asked {
         asking.limit = self.limit.or(asking.limit);
     }
 
+    pub(super) const fn temperature(&self) -> Option<f64> {
+        self.temperature
+    }
+
+    pub(super) const fn max_tokens(&self) -> Option<u32> {
+        self.max_tokens
+    }
+
     /// The suites given, or those of the case. They are given relative to the working directory and
     /// kept relative to the case file.
     pub(super) fn suites(&self, of_case: Vec<PathBuf>, is_file: bool) -> Result<Vec<PathBuf>> {

@@ -1,6 +1,7 @@
 mod asked;
 mod audit;
 mod collect;
+mod import;
 mod inspect;
 mod lab;
 mod lineage;
@@ -22,7 +23,7 @@ pub(crate) enum Command {
     Audit(Box<audit::Audit>),
     /// Record a teacher's answers once, for any number of audits.
     Collect(Box<collect::Collect>),
-    /// Look at a recording.
+    /// Look at a recording, or make one of a log.
     #[command(subcommand)]
     Pack(pack::Pack),
     /// Compute every statistic of a run again, from its transcripts.

@@ -8,12 +8,14 @@ use filiation_core::Digest;
 use filiation_report::clean;
 use serde::Serialize;
 
+use super::import::Import;
 use crate::failure::Mismatch;
 use crate::output;
 
-/// Look at a recording.
+/// Look at a recording, or make one of a log.
 #[derive(Subcommand)]
 pub(crate) enum Pack {
+    Import(Box<Import>),
     /// Show what a pack holds: the model, its version, the day, the prompts and options.
     Show(Show),
     /// Check every digest of a pack, and its own against one that you were told.
@@ -38,6 +40,7 @@ pub(crate) struct Verify {
 impl Pack {
     pub(crate) fn run(self, json: bool) -> Result<()> {
         match self {
+            Self::Import(command) => command.run(json),
             Self::Show(Show { pack: path }) => {
                 let pack = filiation_audit::Pack::read(&path)?;
                 let shown = Shown::of(&path, &pack);
@@ -63,6 +66,12 @@ impl Pack {
             }
         }
     }
+}
+
+/// Whether a path is named as a pack.
+pub(super) fn is_pack(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|e| e.eq_ignore_ascii_case("pack"))
 }
 
 /// A pack as it is shown.
@@ -104,6 +113,13 @@ impl<'a> Shown<'a> {
             ("model digest", head.model.digest.to_string()),
         ];
         lines.extend(head.version.clone().map(|version| ("version", version)));
+        lines.extend(head.imported.as_ref().map(|import| {
+            let text = format!(
+                "from a log of {} ({}), which answers {} of {} questions",
+                import.log, import.sha256, import.answered, import.asked
+            );
+            ("imported", text)
+        }));
         lines.push(("probes", asking.probes.join(", ")));
         lines.push((
             "asked",
