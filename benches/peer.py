@@ -19,7 +19,13 @@ def job():
 def load(described):
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(described["model"], dtype=torch.float32, attn_implementation="sdpa").eval()
+    model = AutoModelForCausalLM.from_pretrained(described["model"], dtype=torch.float32, attn_implementation="sdpa").eval()
+    return model.to(device(described))
+
+
+def device(described):
+    """Where to compute: the processor if the job says nothing."""
+    return torch.device(described.get("device", "cpu"))
 
 
 def log_probs(logits, targets):

@@ -23,7 +23,7 @@ def score_all(model, tokens, batch):
 
 def main():
     job, tune = peer.job()
-    tokens = torch.tensor(job["rows"])
+    tokens = torch.tensor(job["rows"], device=peer.device(job))
     model = peer.load(job)
     with torch.inference_mode():
         if tune:

@@ -37,9 +37,10 @@ fn path(job: &Value, key: &str) -> Result<PathBuf> {
 
 fn open(job: &Value) -> Result<LocalModel> {
     let folder = path(job, "model")?;
+    let device = job["device"].as_str().map(str::parse::<DeviceChoice>);
     Ok(LocalModel::open_within(
         &folder,
-        DeviceChoice::Cpu,
+        device.transpose()?.unwrap_or_default(),
         &Limits::default(),
         job["memory"].as_u64(),
     )?)
@@ -58,7 +59,7 @@ fn peak_mb() -> Result<f64> {
     Ok(kib.context("no VmHWM")?.parse::<f64>()? / 1024.0)
 }
 
-/// Log-probabilities of every position of rows of tokens.
+/// Log-probabilities of every position of rows of tokens, `batch` at a time or all at once.
 fn score(job: &Value) -> Result<Value> {
     let rows: Vec<Vec<u32>> = serde_json::from_value(job["rows"].clone())?;
     let model = open(job)?;
@@ -73,8 +74,13 @@ fn score(job: &Value) -> Result<Value> {
     total(&[&first[..first.len().min(32)]])?;
     say("first")?;
     let slices: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+    let batch = match job["batch"].as_u64() {
+        Some(batch) => usize::try_from(batch)?.max(1),
+        None => slices.len(),
+    };
     let start = Instant::now();
-    let total = total(&slices)?;
+    let totals: Vec<f64> = slices.chunks(batch).map(total).collect::<Result<_>>()?;
+    let total: f64 = totals.iter().sum();
     let seconds = start.elapsed().as_secs_f64();
     let positions: usize = rows.iter().map(|row| row.len() - 1).sum();
     let mean = total / positions as f64;

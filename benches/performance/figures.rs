@@ -44,7 +44,7 @@ enum By {
 }
 
 /// One side of a figure.
-struct Side {
+pub(crate) struct Side {
     by: By,
     /// Kind of work, or the peer's script.
     work: &'static str,
@@ -52,12 +52,12 @@ struct Side {
 }
 
 impl Side {
-    const fn us(work: &'static str, job: Value) -> Self {
+    pub(crate) const fn us(work: &'static str, job: Value) -> Self {
         let by = By::Us;
         Self { by, work, job }
     }
 
-    const fn peer(work: &'static str, job: Value) -> Self {
+    pub(crate) const fn peer(work: &'static str, job: Value) -> Self {
         let by = By::Peer;
         Self { by, work, job }
     }
@@ -65,7 +65,7 @@ impl Side {
 
 impl Plan<'_> {
     /// The runs of each side; the sides take turns.
-    fn take_turns(&self, sides: &[Side]) -> Result<Vec<Vec<Run>>> {
+    pub(crate) fn take_turns(&self, sides: &[Side]) -> Result<Vec<Vec<Run>>> {
         let mut runs = vec![Vec::new(); sides.len()];
         for round in 1..=self.rounds {
             for (side, runs) in sides.iter().zip(&mut runs) {
@@ -103,7 +103,7 @@ impl Plan<'_> {
 }
 
 /// The median of a number over the runs of a side.
-fn of(runs: &[Run], key: &str) -> Result<f64> {
+pub(crate) fn of(runs: &[Run], key: &str) -> Result<f64> {
     let numbers = runs.iter().map(|run| run.number(key));
     Ok(median(numbers.collect::<Result<_>>()?))
 }
@@ -113,7 +113,7 @@ fn first(runs: &[Run]) -> f64 {
 }
 
 /// Both sides computed the same thing.
-fn same_mean(a: &[Run], b: &[Run], tolerance: f64) -> Result<()> {
+pub(crate) fn same_mean(a: &[Run], b: &[Run], tolerance: f64) -> Result<()> {
     for (a, b) in a.iter().zip(b) {
         let (here, there) = (a.number("mean")?, b.number("mean")?);
         ensure!(

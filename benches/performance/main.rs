@@ -7,11 +7,13 @@
 //! Every side of a figure is a process of its own; the sides take turns for three rounds, and the
 //! table shows medians. A whole run writes `benches/results.json` and the table of
 //! `docs/performance.md`; with figures by name, or a quarter of the work in one round (`--quick`),
-//! it only prints. The machine must be quiet: the peers slow by far more than their share beside
+//! it only prints. `--device` scores on a GPU, beside the peer on the same one; it only prints too. The
+//! machine must be quiet: the peers slow by far more than their share beside
 //! another program. Without `FILIATION_REAL`, and under `--test`, every kind of work is done once on
 //! a demonstration model, small, without peers.
 
 mod child;
+mod device;
 mod figures;
 mod jobs;
 mod machine;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 
 use anyhow::{Context, Result, ensure};
+use filiation_model::DeviceChoice;
 
 use figures::{GROUPS, Plan};
 use process::Workshop;
@@ -66,7 +69,8 @@ fn compare(models: &Path, args: &[String]) -> Result<()> {
         started: AtomicUsize::new(0),
     };
     let quick = args.iter().any(|a| a == "--quick");
-    let named: Vec<&String> = args.iter().filter(|a| !a.starts_with("--")).collect();
+    let (device, rest) = device_of(args)?;
+    let named: Vec<&String> = rest.into_iter().filter(|a| !a.starts_with("--")).collect();
     let plan = Plan {
         workshop: &workshop,
         models: &models,
@@ -76,6 +80,9 @@ fn compare(models: &Path, args: &[String]) -> Result<()> {
     let machine = machine::facts()?;
     let versions = machine::versions(&workshop)?;
     say(&format!("{machine}\n{versions}"))?;
+    if let Some(device) = device {
+        return say(&report::table(&device::score(&plan, device)?));
+    }
     ensure!(
         named
             .iter()
@@ -95,6 +102,16 @@ fn compare(models: &Path, args: &[String]) -> Result<()> {
         report::store(&root(), &found, &machine, &versions, &table)?;
     }
     Ok(())
+}
+
+/// What `--device` says, and the other arguments.
+fn device_of(args: &[String]) -> Result<(Option<DeviceChoice>, Vec<&String>)> {
+    let Some(at) = args.iter().position(|a| a == "--device") else {
+        return Ok((None, args.iter().collect()));
+    };
+    let device = args.get(at + 1).context("`--device` needs a device")?;
+    let rest = args[..at].iter().chain(&args[at + 2..]).collect();
+    Ok((Some(device.parse()?), rest))
 }
 
 fn root() -> PathBuf {
