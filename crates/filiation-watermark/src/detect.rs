@@ -3,34 +3,15 @@
 use std::borrow::Borrow;
 
 use filiation_stats::tails;
-use rayon::prelude::*;
 
 use crate::WatermarkError;
 use crate::scheme::{Dedup, Law, Scheme};
 use crate::text::{Counted, Unit, Units};
 
-/// The scores of the units under one key, in their order. Units of one window are scored together.
+/// The scores of the units under one key, in their order.
 pub fn scores<U: Borrow<Unit> + Sync>(scheme: &dyn Scheme, units: &[U]) -> Vec<f64> {
-    let unit = |i: usize| units[i].borrow();
-    let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by(|&a, &b| unit(a).window.cmp(&unit(b).window));
-    let groups: Vec<&[usize]> = order
-        .chunk_by(|&a, &b| unit(a).window == unit(b).window)
-        .collect();
-    let scored: Vec<Vec<f64>> = groups
-        .par_iter()
-        .map(|group| {
-            let tokens: Vec<u32> = group.iter().map(|&i| unit(i).token).collect();
-            scheme.scores(&unit(group[0]).window, &tokens)
-        })
-        .collect();
-    let mut scores = vec![0.0; units.len()];
-    for (group, scored) in groups.iter().zip(scored) {
-        for (&i, score) in group.iter().zip(scored) {
-            scores[i] = score;
-        }
-    }
-    scores
+    let units: Vec<&Unit> = units.iter().map(Borrow::borrow).collect();
+    scheme.each(&units)
 }
 
 /// What a text shows under one key.

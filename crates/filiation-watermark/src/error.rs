@@ -55,6 +55,25 @@ pub enum WatermarkError {
         /// Where.
         line: Option<usize>,
     },
+    /// A table of green lists that cannot be used.
+    #[error("not a table of green lists, line {line}: {reason}")]
+    Table {
+        /// Where.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Windows that a table of green lists lacks.
+    #[error(
+        "the table has no list for {lacking} of {all} units: a test of the others would be of a choice \
+         that the key's owner made"
+    )]
+    Lacking {
+        /// How many units.
+        lacking: usize,
+        /// Of how many.
+        all: usize,
+    },
     /// A test outside its domain.
     #[error(transparent)]
     Stats(#[from] StatsError),

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::scheme::{
-    Aar, Adfp, Kgw, MarkLlmDip, MarkLlmExp, MarkLlmKgw, Prf, Scheme, SgLang, SgLangDual, SynthId,
-    SynthIdHash, TextSeal, ThreeBricks, Unigram, VLlm,
+    Aar, Adfp, ExpShift, Kgw, Listed, MarkLlmDip, MarkLlmExp, MarkLlmKgw, Prf, Scheme, SgLang,
+    SgLangDual, SynthId, SynthIdHash, Table, TextSeal, ThreeBricks, Unigram, VLlm,
 };
 use crate::{Names, WatermarkError};
 
@@ -29,6 +29,9 @@ pub const SCHEMES: [&str; 16] = [
     "synthid@deepmind",
 ];
 
+/// The scheme without windows.
+const SEQUENCE: &str = "exp@kuditipudi";
+
 /// A number of up to 64 bits, or text: decimal, or hexadecimal after `0x`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -40,7 +43,7 @@ pub enum Number {
 }
 
 /// A key with all that the scheme needs. TOML; unknown entries are refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFile {
     /// `scheme@implementation`, one of [`SCHEMES`].
@@ -70,6 +73,13 @@ pub struct KeyFile {
     /// Share of positions of the second key (vLLM), or of windows of the first (SGLang).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
+    /// `exp@kuditipudi`: places of the key sequence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<usize>,
+    /// Green lists that the owner exports, beside the key file: needed where they were drawn on a CUDA
+    /// device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
     /// Where the lists were drawn: `cpu`, or `cuda`, whose generator gives others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -113,6 +123,10 @@ impl KeyFile {
     /// [`WatermarkError::Scheme`] for an unknown name, [`WatermarkError::Field`] for a parameter that
     /// is missing or out of range, or a device whose lists cannot be drawn here.
     pub fn scheme(&self) -> Result<Box<dyn Scheme>, WatermarkError> {
+        self.check_version()?;
+        if self.table.is_some() {
+            return Err(self.field("table", "named".into(), "its lists to be read with the key"));
+        }
         Ok(match self.scheme.as_str() {
             "kgw@lm-watermarking" => Box::new(self.lm_watermarking()?),
             "kgw@transformers" => Box::new(self.transformers()?),
@@ -176,10 +190,96 @@ impl KeyFile {
             _ => {
                 return Err(WatermarkError::Scheme {
                     found: self.scheme.clone(),
-                    known: Names(SCHEMES.to_vec()),
+                    known: Names(SCHEMES.iter().copied().chain([SEQUENCE]).collect()),
                 });
             }
         })
+    }
+
+    /// The sequence of `exp@kuditipudi`, which lies along a whole text; `None` for schemes with windows.
+    ///
+    /// # Errors
+    /// As [`Self::scheme`].
+    pub fn sequence(&self) -> Result<Option<ExpShift>, WatermarkError> {
+        if self.scheme != SEQUENCE {
+            return Ok(None);
+        }
+        self.check_version()?;
+        self.drawn_here()?;
+        let length = self.length.unwrap_or(256);
+        if !(1..=1 << 16).contains(&length) {
+            return Err(self.field("length", length.to_string(), "1 to 65536 places"));
+        }
+        Ok(Some(ExpShift::new(self.key()?, length, self.vocabulary()?)))
+    }
+
+    /// The scheme with the lists of a table that the key's owner exported, in place of its own. The key
+    /// itself is not needed.
+    ///
+    /// # Errors
+    /// As [`Self::scheme`], and [`WatermarkError::Table`].
+    pub fn listed(&self, table: &str) -> Result<Listed, WatermarkError> {
+        const LISTS: [&str; 4] = [
+            "kgw@lm-watermarking",
+            "kgw@transformers",
+            "kgw@three-bricks",
+            "kgw@markllm",
+        ];
+        if !LISTS.contains(&self.scheme.as_str()) {
+            const EXPECTED: &str = "no table: of this scheme no lists can be exported";
+            return Err(self.field("table", "named".into(), EXPECTED));
+        }
+        // How texts are read does not depend on where lists were drawn, nor on the key.
+        let drawn = Self {
+            device: Some("cpu".into()),
+            table: None,
+            key: self.key.clone().or(Some(Number::Plain(1))),
+            ..self.clone()
+        };
+        let seeding = self.seeding.as_deref().unwrap_or_default();
+        let salted = ["selfhash", "algorithm-3"].contains(&seeding) || seeding.ends_with("-True");
+        let reading = drawn.scheme()?.reading();
+        let width = reading.width + usize::from(salted);
+        let table = Table::parse(table, self.vocabulary()?, width)?;
+        Ok(table.scheme(reading, salted))
+    }
+
+    // An unknown version may hash in another way.
+    fn check_version(&self) -> Result<(), WatermarkError> {
+        let Some(version) = &self.version else {
+            return Ok(());
+        };
+        let begins = |all: &[&str]| all.iter().any(|known| version.starts_with(known));
+        let (known, expected) = match self.scheme.as_str() {
+            "kgw@transformers" => (begins(&["4.", "5."]), "4.x or 5.x"),
+            "synthid@transformers" => {
+                let known = begins(&["4.", "5."]) || version == "0.2.1";
+                (
+                    known,
+                    "4.x or 5.x of transformers, or 0.2.1 of synthid-text",
+                )
+            }
+            "synthid@deepmind" => (begins(&["addb4a1"]), "addb4a1, the source of June 2025"),
+            "kgw@lm-watermarking" => (begins(&["fb602de"]), "fb602de"),
+            "kgw@textseal" | "gumbel@textseal" => (version == "0.0.5", "0.0.5"),
+            "kgw@markllm" | "dip@markllm" | "gumbel@markllm" => (
+                begins(&["112fa74", "0.1.5"]),
+                "0.1.5, or its source at 112fa74",
+            ),
+            "gumbel@vllm" => {
+                let known = begins(&["0.30", "0.31", "0.32", "0.33"]);
+                (
+                    known || version == "philox4x32-10-v1",
+                    "0.30 to 0.33, or philox4x32-10-v1",
+                )
+            }
+            "gumbel@sglang" => (begins(&["0.5."]), "0.5.x"),
+            _ => (false, "none: the implementation has no versions"),
+        };
+        if known {
+            return Ok(());
+        }
+        Err(self.field("version", format!("`{version}`"), expected))
     }
 
     fn lm_watermarking(&self) -> Result<Kgw, WatermarkError> {
@@ -283,7 +383,7 @@ impl KeyFile {
     // Lists of `torch.randperm` and `torch.rand` depend on the device.
     fn drawn_here(&self) -> Result<(), WatermarkError> {
         const EXPECTED: &str = "`cpu`: lists drawn on a CUDA device come from another generator, \
-            and need a table that the key's owner exports";
+            and need a table that the key's owner exports (`table`)";
         match self.device.as_deref() {
             Some("cpu") => Ok(()),
             None => Err(self.field("device", "missing".into(), "`cpu` or `cuda`")),

@@ -13,10 +13,12 @@ mod key;
 pub mod rng;
 pub mod scheme;
 mod text;
+mod tried;
 
 pub use detect::{Detection, scores};
 pub use error::{Names, WatermarkError};
 pub use evidence::{Decoys, Residue, Test};
 pub use key::{KeyFile, Number, SCHEMES};
 pub use scheme::{Dedup, Draw, Law, Reading, Scheme};
-pub use text::{Counted, Unit, Units};
+pub use text::{Counted, Unit, Units, Window};
+pub use tried::Tried;

@@ -2,14 +2,20 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
 use crate::WatermarkError;
 use crate::scheme::{Dedup, Draw, Reading, Scheme};
+
+/// The tokens of a window, oldest first. Usual ones lie where the value does.
+pub type Window = SmallVec<[u32; 4]>;
 
 /// A window and the token that was chosen after it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Unit {
     /// Oldest first. Shorter than the scheme's width only at the beginning of a text.
-    pub window: Box<[u32]>,
+    pub window: Window,
     /// The token.
     pub token: u32,
 }
@@ -24,7 +30,7 @@ pub struct Units<'a> {
     by_seed: bool,
     units: Vec<Unit>,
     // Keys of the rule that were met; never iterated.
-    met: HashSet<Unit>,
+    met: HashSet<Unit, RandomState>,
     repeated: u64,
 }
 
@@ -59,7 +65,7 @@ impl<'a> Units<'a> {
                 ..scheme.reading()
             },
             units: Vec::new(),
-            met: HashSet::new(),
+            met: HashSet::default(),
             repeated: 0,
         }
     }
@@ -79,6 +85,8 @@ impl<'a> Units<'a> {
             None => prompt.to_vec(),
         };
         let whole: Vec<u32> = before.iter().chain(text).copied().collect();
+        self.units.reserve(text.len());
+        self.met.reserve(text.len());
         let begin = match pad {
             Some(_) => before.len() + self.reading.first,
             None if self.reading.short_after_prompt && !prompt.is_empty() => prompt.len(),
@@ -104,13 +112,13 @@ impl<'a> Units<'a> {
     }
 
     // What the rule counts once; `None` where it counts everything.
-    fn key(&self, unit: &Unit, window: impl Fn() -> Box<[u32]>) -> Option<Unit> {
+    fn key(&self, unit: &Unit, window: impl Fn() -> Window) -> Option<Unit> {
         let met = |window, token| Some(Unit { window, token });
         match self.reading.dedup {
             Dedup::None => None,
             Dedup::Window => met(window(), 0),
             Dedup::WindowToken => met(window(), unit.token),
-            Dedup::Token => met(Box::default(), unit.token),
+            Dedup::Token => met(Window::new(), unit.token),
         }
     }
 
@@ -122,7 +130,7 @@ impl<'a> Units<'a> {
             repeated: self.repeated,
             keyless: 0,
         };
-        let mut met = HashSet::new();
+        let mut met: HashSet<Unit, RandomState> = HashSet::default();
         for unit in &self.units {
             let draw = match self.by_seed {
                 true => scheme.draw(&unit.window, unit.token),
@@ -132,7 +140,9 @@ impl<'a> Units<'a> {
                 Draw::Keyless => counted.keyless += 1,
                 Draw::Shared(seed)
                     if self
-                        .key(unit, || [seed as u32, (seed >> 32) as u32].into())
+                        .key(unit, || {
+                            Window::from_slice(&[seed as u32, (seed >> 32) as u32])
+                        })
                         .is_some_and(|key| !met.insert(key)) =>
                 {
                     counted.repeated += 1;

@@ -1,7 +1,10 @@
 //! MT19937 (Matsumoto and Nishimura 1998) as PyTorch's generator on the processor uses it.
 
-const N: usize = 624;
-const M: usize = 397;
+pub(super) const N: usize = 624;
+pub(super) const M: usize = 397;
+pub(super) const UPPER: u32 = 0x8000_0000;
+pub(super) const MATRIX: u32 = 0x9908_b0df;
+pub(super) const INIT: u32 = 1_812_433_253;
 
 /// The generator of `torch.Generator(device="cpu").manual_seed(seed)`.
 ///
@@ -20,7 +23,7 @@ impl Mersenne {
         for j in 1..N {
             let before = state[j - 1];
             state[j] = (before ^ (before >> 30))
-                .wrapping_mul(1_812_433_253)
+                .wrapping_mul(INIT)
                 .wrapping_add(j as u32);
         }
         Self { state, next: N }
@@ -56,30 +59,10 @@ impl Mersenne {
         self.next = (beyond % N as u64) as usize;
     }
 
-    // The places that entries from, from + 1, … are exchanged with: from + i + u32 % (n − from − i).
-    fn targets(&mut self, from: u32, n: u32, targets: &mut [u32]) {
-        let mut filled = 0;
-        while filled < targets.len() {
-            if self.next == N {
-                self.twist();
-            }
-            let count = (N - self.next).min(targets.len() - filled);
-            let words = &self.state[self.next..self.next + count];
-            let part = &mut targets[filled..filled + count];
-            let first = from + filled as u32;
-            for (i, (target, word)) in part.iter_mut().zip(words).enumerate() {
-                let entry = first + i as u32;
-                *target = entry + remainder(temper(*word), n - entry);
-            }
-            self.next += count;
-            filled += count;
-        }
-    }
-
     fn twist(&mut self) {
         let mix = |hi: u32, lo: u32| {
-            let y = (hi & 0x8000_0000) | (lo & 0x7fff_ffff);
-            (y >> 1) ^ if lo & 1 == 1 { 0x9908_b0df } else { 0 }
+            let y = (hi & UPPER) | (lo & !UPPER);
+            (y >> 1) ^ ((lo & 1).wrapping_neg() & MATRIX)
         };
         let s = &mut self.state;
         for i in 0..N - M {
@@ -100,17 +83,6 @@ const fn temper(mut y: u32) -> u32 {
     y ^ (y >> 18)
 }
 
-// x % d by the quotient in double precision, exact for 32 bits: rounded to the nearest whole number
-// it is right or one too large. Many of these are computed at once, unlike whole divisions.
-fn remainder(x: u32, d: u32) -> u32 {
-    const ROUND: f64 = 6_755_399_441_055_744.0;
-    let (x, d) = (f64::from(x), f64::from(d));
-    let quotient = (x / d + ROUND) - ROUND;
-    let left = x - quotient * d;
-    let left = if left < 0.0 { left + d } else { left };
-    left as i32 as u32
-}
-
 /// The first `take` entries of `torch.randperm(n)` on the processor, seeded.
 ///
 /// Fisher and Yates from the front, by `u32 % left`, its bias kept; so a prefix needs only as many
@@ -126,90 +98,9 @@ pub fn randperm(seed: u64, n: u32, take: u32) -> Vec<u32> {
     all
 }
 
-/// Which of `tokens` lie among the first `take` entries of `torch.randperm(n)`: each one's place is
-/// followed through the exchanges, so that no permutation is built.
-pub(crate) fn among_first(seed: u64, n: u32, take: u32, tokens: &[u32]) -> Vec<bool> {
-    let mut rng = Mersenne::new(seed);
-    let mut place: Vec<u32> = tokens.to_vec();
-    let mut found = vec![false; tokens.len()];
-    let mut targets = [0; N];
-    let last = take.min(n.saturating_sub(1));
-    let mut from = 0;
-    // A block at a time: exchanges are made with these places, and only a token in one of them moves.
-    while from < last && found.contains(&false) {
-        let count = (last - from).min(N as u32) as usize;
-        let targets = &mut targets[..count];
-        rng.targets(from, n, targets);
-        for (place, found) in place.iter_mut().zip(&mut found) {
-            *found = *found || drawn(place, from, targets);
-        }
-        from += count as u32;
-    }
-    // With take = n the last entry needs no draw.
-    if take >= n {
-        found.fill(true);
-    }
-    found
-}
-
-// Whether the token at `place` is exchanged into one of the entries from..from + targets.len().
-fn drawn(place: &mut u32, from: u32, targets: &[u32]) -> bool {
-    let end = from + targets.len() as u32;
-    let mut at = 0;
-    loop {
-        // Until its own entry is drawn, the token stays where it is.
-        let own = (*place >= from && *place < end).then(|| (*place - from) as usize);
-        let until = own.unwrap_or(targets.len());
-        if at <= until && contains(&targets[at..until], *place) {
-            return true;
-        }
-        let Some(own) = own.filter(|own| *own >= at) else {
-            return false;
-        };
-        if targets[own] == *place {
-            return true;
-        }
-        *place = targets[own];
-        at = own + 1;
-    }
-}
-
-// Without a way out in the middle, so that many are compared at once.
-fn contains(list: &[u32], value: u32) -> bool {
-    let any = |part: &[u32]| part.iter().fold(false, |any, x| any | (*x == value));
-    list.chunks(128).any(any)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_is_among_the_first_exactly_where_the_permutation_has_it() {
-        for seed in [0, 1, 42, 1 << 40] {
-            let (n, take) = (1000, 250);
-            let first = randperm(seed, n, take);
-            let tokens: Vec<u32> = (0..n).collect();
-            let found = among_first(seed, n, take, &tokens);
-            for (token, found) in tokens.iter().zip(found) {
-                assert_eq!(found, first.contains(token), "{token}");
-                assert_eq!(among_first(seed, n, take, &[*token]), [found], "{token}");
-            }
-        }
-    }
-
-    #[test]
-    fn remainders_are_those_of_whole_numbers() {
-        let mut rng = Mersenne::new(1);
-        for _ in 0..1_000_000 {
-            let (x, d) = (rng.next_u32(), rng.next_u32() % 200_000 + 1);
-            // The remainder of a divisor below 2³¹ is one.
-            assert_eq!(remainder(x, d), x % d, "{x} {d}");
-            assert_eq!(remainder(x - x % d, d), 0, "{x} {d}");
-        }
-        assert_eq!(remainder(u32::MAX, 1), 0);
-        assert_eq!(remainder(u32::MAX, 2), 1);
-    }
 
     #[test]
     fn skipping_is_drawing() {

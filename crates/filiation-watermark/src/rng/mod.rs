@@ -1,11 +1,12 @@
 //! The generators and hashes that schemes are built on, bit for bit as their libraries have them.
 
+mod first;
 mod mersenne;
 mod murmur;
 mod pcg;
 mod philox;
 
-pub(crate) use mersenne::among_first;
+pub(crate) use first::First;
 pub use mersenne::{Mersenne, randperm};
 pub use murmur::murmur3_words;
 pub use pcg::Pcg64;

@@ -1,6 +1,7 @@
 //! Green tokens by a hash of window and token, without a permutation.
 
-use super::{Dedup, Law, Reading, Scheme, derived};
+use super::{Dedup, Law, Reading, Scheme, derived, singly};
+use crate::text::Unit;
 
 /// The hash of the ADFP watermark over the last two tokens: a token is green where it falls below γ.
 #[derive(Debug, Clone)]
@@ -31,6 +32,10 @@ impl Adfp {
         let x = (x ^ (x >> 31)) & i64::MAX;
         x as f64 / (1_u64 << 63) as f64
     }
+
+    fn score(&self, window: &[u32], token: u32) -> f64 {
+        f64::from(self.uniform(window[0], window[1], token) < self.gamma)
+    }
 }
 
 impl Scheme for Adfp {
@@ -47,8 +52,11 @@ impl Scheme for Adfp {
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let below = |t: &u32| self.uniform(window[0], window[1], *t) < self.gamma;
-        tokens.iter().map(|t| f64::from(below(t))).collect()
+        tokens.iter().map(|t| self.score(window, *t)).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        singly(units, |window, token| self.score(window, token))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -111,6 +119,14 @@ impl TextSeal {
         let h = sum.wrapping_mul(15_485_863).wrapping_mul(40_499);
         (h ^ (h >> 13)).rem_euclid(BUCKETS) as u16
     }
+
+    fn score(&self, window: &[u32], token: u32) -> f64 {
+        let u = f64::from(f32::from(self.hash(window, token)) / BUCKETS as f32);
+        match self.gamma {
+            Some(gamma) => f64::from(u < gamma),
+            None => -(-u).ln_1p(),
+        }
+    }
 }
 
 impl Scheme for TextSeal {
@@ -141,14 +157,11 @@ impl Scheme for TextSeal {
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let score = |token: &u32| {
-            let u = f64::from(f32::from(self.hash(window, *token)) / BUCKETS as f32);
-            match self.gamma {
-                Some(gamma) => f64::from(u < gamma),
-                None => -(-u).ln_1p(),
-            }
-        };
-        tokens.iter().map(score).collect()
+        tokens.iter().map(|t| self.score(window, *t)).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        singly(units, |window, token| self.score(window, token))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

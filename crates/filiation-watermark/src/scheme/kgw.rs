@@ -4,8 +4,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Dedup, Draw, Law, Reading, Scheme, derived, green};
-use crate::rng::{among_first, randperm};
+use super::{Dedup, Draw, Law, Reading, Scheme, derived, green, listed};
+use crate::rng::{First, randperm};
+use crate::text::Unit;
 
 const TABLE: u32 = 1_000_003;
 /// The seed of the table in `lm-watermarking`.
@@ -50,7 +51,7 @@ pub struct Kgw {
     width: usize,
     self_salt: bool,
     vocabulary: u32,
-    green: u32,
+    first: First,
     table: Arc<Vec<u32>>,
     // The table of `transformers` is drawn from the key.
     own_table: bool,
@@ -75,7 +76,7 @@ impl Kgw {
             width,
             self_salt,
             vocabulary,
-            green: (f64::from(vocabulary) * gamma) as u32,
+            first: First::new(vocabulary, (f64::from(vocabulary) * gamma) as u32),
             table: Arc::clone(table),
             own_table: false,
         }
@@ -190,9 +191,17 @@ impl Kgw {
         self.prf(window).rem_euclid(MODULUS) as u64
     }
 
+    fn seed_of(&self, window: &[u32], token: u32) -> u64 {
+        if !self.self_salt {
+            return self.seed(window);
+        }
+        let salted: Vec<u32> = window.iter().copied().chain([token]).collect();
+        self.seed(&salted)
+    }
+
     /// The green list after a full window, in the order of the permutation.
     pub fn green_list(&self, window: &[u32]) -> Vec<u32> {
-        randperm(self.seed(window), self.vocabulary, self.green)
+        randperm(self.seed(window), self.vocabulary, self.first.take())
     }
 }
 
@@ -207,7 +216,7 @@ impl Scheme for Kgw {
     }
 
     fn law(&self) -> Law {
-        Law::of_list(self.green, self.vocabulary)
+        Law::of_list(self.first.take(), self.vocabulary)
     }
 
     fn draw(&self, window: &[u32], token: u32) -> Draw {
@@ -228,19 +237,14 @@ impl Scheme for Kgw {
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
         if !self.self_salt {
-            let seed = self.seed(window);
-            return green(among_first(seed, self.vocabulary, self.green, tokens));
+            return green(self.first.of(self.seed(window), tokens));
         }
-        let mut salted = window.to_vec();
-        salted.push(0);
-        tokens
-            .iter()
-            .flat_map(|token| {
-                salted[window.len()] = *token;
-                let seed = self.seed(&salted);
-                green(among_first(seed, self.vocabulary, self.green, &[*token]))
-            })
-            .collect()
+        let seeds: Vec<u64> = tokens.iter().map(|t| self.seed_of(window, *t)).collect();
+        green(self.first.each(&seeds, tokens))
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        green(listed(&self.first, units, |w, t| self.seed_of(w, t)))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Dedup, Draw, Law, Reading, Scheme, derived, green};
-use crate::rng::{Mersenne, among_first, randperm};
+use super::{Dedup, Draw, Law, Reading, Scheme, derived, green, listed};
+use crate::rng::{First, Mersenne, randperm};
+use crate::text::Unit;
 
 /// Green lists seeded through a permutation of the vocabulary, so that there are at most as many
 /// lists as tokens.
@@ -14,7 +15,7 @@ pub struct MarkLlmKgw {
     key: u64,
     width: usize,
     vocabulary: u32,
-    green: u32,
+    first: First,
     permutation: Arc<Vec<u32>>,
 }
 
@@ -25,7 +26,7 @@ impl MarkLlmKgw {
             key,
             width,
             vocabulary,
-            green: (f64::from(vocabulary) * gamma) as u32,
+            first: First::new(vocabulary, (f64::from(vocabulary) * gamma) as u32),
             permutation: Arc::new(randperm(key, vocabulary, vocabulary)),
         }
     }
@@ -57,7 +58,7 @@ impl Scheme for MarkLlmKgw {
     }
 
     fn law(&self) -> Law {
-        Law::of_list(self.green, self.vocabulary)
+        Law::of_list(self.first.take(), self.vocabulary)
     }
 
     fn draw(&self, window: &[u32], _: u32) -> Draw {
@@ -65,8 +66,11 @@ impl Scheme for MarkLlmKgw {
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let seed = self.seed(window);
-        green(among_first(seed, self.vocabulary, self.green, tokens))
+        green(self.first.of(self.seed(window), tokens))
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        green(listed(&self.first, units, |window, _| self.seed(window)))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -146,7 +150,7 @@ pub struct MarkLlmDip {
     key: Arc<Vec<u8>>,
     width: usize,
     vocabulary: u32,
-    red: u32,
+    red: First,
 }
 
 impl MarkLlmDip {
@@ -159,7 +163,7 @@ impl MarkLlmDip {
             key: Arc::new(key),
             width,
             vocabulary,
-            red: red.count() as u32,
+            red: First::new(vocabulary, red.count() as u32),
         }
     }
 
@@ -191,12 +195,17 @@ impl Scheme for MarkLlmDip {
 
     fn law(&self) -> Law {
         Law::Green {
-            share: 1.0 - f64::from(self.red) / f64::from(self.vocabulary),
+            share: 1.0 - f64::from(self.red.take()) / f64::from(self.vocabulary),
         }
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let red = among_first(self.seed(window), self.vocabulary, self.red, tokens);
+        let red = self.red.of(self.seed(window), tokens);
+        green(red.into_iter().map(|red| !red).collect())
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        let red = listed(&self.red, units, |window, _| self.seed(window));
         green(red.into_iter().map(|red| !red).collect())
     }
 

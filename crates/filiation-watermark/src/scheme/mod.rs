@@ -11,16 +11,26 @@ mod markllm;
 mod serving;
 mod shifted;
 mod synthid;
+mod table;
 mod three_bricks;
 mod unigram;
+
+#[cfg(test)]
+mod goldens;
+
+use rayon::prelude::*;
+
+use crate::rng::First;
+use crate::text::Unit;
 
 pub use aar::Aar;
 pub use hashed::{Adfp, TextSeal};
 pub use kgw::{Kgw, Prf};
 pub use markllm::{MarkLlmDip, MarkLlmExp, MarkLlmKgw};
 pub use serving::{SgLang, SgLangDual, VLlm};
-pub use shifted::ExpShift;
+pub use shifted::{ExpShift, Shifted};
 pub use synthid::{SynthId, SynthIdHash};
+pub use table::{Listed, MOST_BYTES as MOST_TABLE_BYTES, Table};
 pub use three_bricks::ThreeBricks;
 pub use unigram::Unigram;
 
@@ -149,6 +159,12 @@ pub trait Scheme: Send + Sync {
     /// The score of each of `tokens` after `window` (oldest first, [`Reading::width`] long).
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64>;
 
+    /// The scores of many units, in their order. Those of one window are scored together unless the
+    /// scheme knows a quicker way.
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        grouped(units, |window, tokens| self.scores(window, tokens))
+    }
+
     /// The same scheme under another key, drawn from `seed`: what decoys are made with.
     fn decoy(&self, seed: u64) -> Box<dyn Scheme>;
 }
@@ -159,6 +175,48 @@ pub(crate) const fn derived(seed: u64, number: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// Units of one window together, windows side by side.
+fn grouped(units: &[&Unit], of: impl Fn(&[u32], &[u32]) -> Vec<f64> + Sync) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_by(|&a, &b| units[a].window.cmp(&units[b].window));
+    let groups: Vec<&[usize]> = order
+        .chunk_by(|&a, &b| units[a].window == units[b].window)
+        .collect();
+    let scored: Vec<Vec<f64>> = groups
+        .par_iter()
+        .map(|group| {
+            let tokens: Vec<u32> = group.iter().map(|&i| units[i].token).collect();
+            of(&units[group[0]].window, &tokens)
+        })
+        .collect();
+    let mut scores = vec![0.0; units.len()];
+    for (group, scored) in groups.iter().zip(scored) {
+        for (&i, score) in group.iter().zip(scored) {
+            scores[i] = score;
+        }
+    }
+    scores
+}
+
+/// Each unit by itself, pieces side by side: where a window costs nothing to speak of.
+pub(crate) fn singly(units: &[&Unit], of: impl Fn(&[u32], u32) -> f64 + Sync) -> Vec<f64> {
+    const PIECE: usize = 1024;
+    let pieces = units.par_chunks(PIECE);
+    let pieces = pieces.map(|piece| piece.iter().map(|u| of(&u.window, u.token)).collect());
+    pieces.collect::<Vec<Vec<f64>>>().concat()
+}
+
+/// Membership of lists by `torch.randperm`, of which `seed` says which one.
+pub(crate) fn listed(
+    first: &First,
+    units: &[&Unit],
+    seed: impl Fn(&[u32], u32) -> u64 + Sync,
+) -> Vec<bool> {
+    let seeds: Vec<u64> = units.par_iter().map(|u| seed(&u.window, u.token)).collect();
+    let tokens: Vec<u32> = units.iter().map(|u| u.token).collect();
+    first.each(&seeds, &tokens)
 }
 
 pub(crate) fn green(found: Vec<bool>) -> Vec<f64> {

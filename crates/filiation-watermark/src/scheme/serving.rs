@@ -3,8 +3,9 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Dedup, Law, Reading, Scheme, derived};
+use super::{Dedup, Law, Reading, Scheme, derived, singly};
 use crate::rng::{murmur3_words, philox4x32_10};
+use crate::text::Unit;
 
 /// Where a window reaches before the text.
 const NOTHING: u32 = u32::MAX;
@@ -46,6 +47,11 @@ impl VLlm {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn first_key(&self) -> u64 {
+        self.keys[0]
+    }
+
     /// The uniform of `token` after `window` under key `which`, in (0, 1).
     pub(crate) fn uniform(&self, which: usize, window: &[u32], token: u32) -> f64 {
         let (lo, hi) = (self.keys[which] as u32, (self.keys[which] >> 32) as u32);
@@ -61,6 +67,14 @@ impl VLlm {
         let out = philox4x32_10(counter, [lo ^ state[3], hi ^ 0x574d_544b]);
         let bits = out[(token & 3) as usize] >> 8;
         f64::from((f64::from(bits + 1) / 16_777_217.0) as f32)
+    }
+
+    fn score(&self, window: &[u32], token: u32) -> f64 {
+        let under = |which| -(-self.uniform(which, window, token)).ln_1p();
+        match self.alpha {
+            None => under(0),
+            Some(alpha) => (1.0 - alpha) * under(0) + alpha * under(1),
+        }
     }
 }
 
@@ -83,12 +97,11 @@ impl Scheme for VLlm {
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let under = |which, token| -(-self.uniform(which, window, token)).ln_1p();
-        let score = |token: &u32| match self.alpha {
-            None => under(0, *token),
-            Some(alpha) => (1.0 - alpha) * under(0, *token) + alpha * under(1, *token),
-        };
-        tokens.iter().map(score).collect()
+        tokens.iter().map(|t| self.score(window, *t)).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        singly(units, |window, token| self.score(window, token))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -119,6 +132,10 @@ impl SgLang {
     pub const fn new(key: u64, width: usize) -> Self {
         Self { key, width }
     }
+
+    fn score(&self, window: &[u32], token: u32) -> f64 {
+        -(-murmur_uniform(self.key, murmur3_words(window), token)).ln_1p()
+    }
 }
 
 impl Scheme for SgLang {
@@ -135,9 +152,11 @@ impl Scheme for SgLang {
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let context = murmur3_words(window);
-        let score = |token: &u32| -(-murmur_uniform(self.key, context, *token)).ln_1p();
-        tokens.iter().map(score).collect()
+        tokens.iter().map(|t| self.score(window, *t)).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        singly(units, |window, token| self.score(window, token))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -162,6 +181,21 @@ impl SgLangDual {
             width,
         }
     }
+
+    fn score(&self, window: &[u32], token: u32) -> f64 {
+        let context = murmur3_words(window);
+        let [a, b] = self.keys;
+        let coin = murmur3_words(&[
+            a as u32,
+            (a >> 32) as u32,
+            b as u32,
+            (b >> 32) as u32,
+            context,
+        ]);
+        let first = u64::from(coin) < (self.share * 4_294_967_296.0).floor() as u64;
+        let key = if first { a } else { b };
+        -(-murmur_uniform(key, context, token)).ln_1p()
+    }
 }
 
 impl Scheme for SgLangDual {
@@ -178,19 +212,11 @@ impl Scheme for SgLangDual {
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let context = murmur3_words(window);
-        let [a, b] = self.keys;
-        let coin = murmur3_words(&[
-            a as u32,
-            (a >> 32) as u32,
-            b as u32,
-            (b >> 32) as u32,
-            context,
-        ]);
-        let first = u64::from(coin) < (self.share * 4_294_967_296.0).floor() as u64;
-        let key = if first { a } else { b };
-        let score = |token: &u32| -(-murmur_uniform(key, context, *token)).ln_1p();
-        tokens.iter().map(score).collect()
+        tokens.iter().map(|t| self.score(window, *t)).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        singly(units, |window, token| self.score(window, token))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
-use super::{Dedup, Law, Reading, Scheme, derived};
+use super::{Dedup, Law, Reading, Scheme, derived, singly};
 use crate::rng::{Mersenne, lcg};
+use crate::text::Unit;
 
 /// Which hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,25 @@ impl SynthId {
             start,
             vocabulary: None,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn start(&self) -> u64 {
+        self.start
+    }
+
+    fn ones(&self, window: &[u32], token: u32) -> f64 {
+        let hashed = window.iter().chain([&token]);
+        let hashed = hashed.fold(self.start, |h, t| lcg(h, u64::from(*t)));
+        let after = self.keys.iter().map(|key| lcg(hashed, *key));
+        let ones: u32 = match self.hash {
+            SynthIdHash::Table => {
+                let table = table();
+                after.map(|h| u32::from(table[(h & 0xffff) as usize])).sum()
+            }
+            SynthIdHash::Steps => after.map(|h| u32::from(stepped(h))).sum(),
+        };
+        f64::from(ones)
     }
 
     /// The bits of a token after its window, one a layer.
@@ -108,8 +128,11 @@ impl Scheme for SynthId {
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let ones = |token: &u32| self.bits(window, *token).filter(|bit| *bit).count() as f64;
-        tokens.iter().map(ones).collect()
+        tokens.iter().map(|t| self.ones(window, *t)).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        singly(units, |window, token| self.ones(window, token))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -1,8 +1,9 @@
 //! The schemes of "Three Bricks to Consolidate Watermarks for LLMs" (Fernandez et al. 2023) and of
 //! the studies of radioactivity built on it: one hash, green lists or exponential scores.
 
-use super::{Dedup, Law, Reading, Scheme, derived, green};
-use crate::rng::{Mersenne, among_first};
+use super::{Dedup, Law, Reading, Scheme, derived, green, grouped, listed};
+use crate::rng::{First, Mersenne};
+use crate::text::Unit;
 
 const MODULUS: u128 = (1 << 64) - 1;
 
@@ -14,7 +15,7 @@ pub struct ThreeBricks {
     width: usize,
     vocabulary: u32,
     /// Green tokens (Maryland); `None` for exponential scores (OpenAI).
-    green: Option<u32>,
+    green: Option<First>,
     /// The list of user m is the base list shifted by m.
     shift: u32,
 }
@@ -26,7 +27,10 @@ impl ThreeBricks {
     /// Green lists, the share `gamma` green.
     pub fn maryland(seed: u64, width: usize, vocabulary: u32, gamma: f64) -> Self {
         Self {
-            green: Some((f64::from(vocabulary) * gamma) as u32),
+            green: Some(First::new(
+                vocabulary,
+                (f64::from(vocabulary) * gamma) as u32,
+            )),
             ..Self::openai(seed, width, vocabulary)
         }
     }
@@ -46,6 +50,11 @@ impl ThreeBricks {
     /// The same for the user with payload `shift`.
     pub fn payload(self, shift: u32) -> Self {
         Self { shift, ..self }
+    }
+
+    fn shifted(&self, token: u32) -> u32 {
+        let shifted = u64::from(token) + u64::from(self.shift);
+        (shifted % u64::from(self.vocabulary)) as u32
     }
 
     fn window_seed(&self, window: &[u32]) -> u64 {
@@ -76,19 +85,17 @@ impl Scheme for ThreeBricks {
     }
 
     fn law(&self) -> Law {
-        match self.green {
-            Some(green) => Law::of_list(green, self.vocabulary),
+        match &self.green {
+            Some(first) => Law::of_list(first.take(), self.vocabulary),
             None => Law::Exponential,
         }
     }
 
     fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
         let seed = self.window_seed(window);
-        let shifted =
-            |t: &u32| ((u64::from(*t) + u64::from(self.shift)) % u64::from(self.vocabulary)) as u32;
-        let tokens: Vec<u32> = tokens.iter().map(shifted).collect();
-        if let Some(take) = self.green {
-            return green(among_first(seed, self.vocabulary, take, &tokens));
+        let tokens: Vec<u32> = tokens.iter().map(|t| self.shifted(*t)).collect();
+        if let Some(first) = &self.green {
+            return green(first.of(seed, &tokens));
         }
         let of = |token: &u32| {
             let mut rng = Mersenne::new(seed);
@@ -96,6 +103,18 @@ impl Scheme for ThreeBricks {
             f64::from(-(1.0 - rng.next_f32()).ln())
         };
         tokens.iter().map(of).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        let Some(first) = &self.green else {
+            return grouped(units, |window, tokens| self.scores(window, tokens));
+        };
+        if self.shift == 0 {
+            return green(listed(first, units, |window, _| self.window_seed(window)));
+        }
+        let seeds: Vec<u64> = units.iter().map(|u| self.window_seed(&u.window)).collect();
+        let tokens: Vec<u32> = units.iter().map(|u| self.shifted(u.token)).collect();
+        green(first.each(&seeds, &tokens))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Dedup, Law, Reading, Scheme, derived};
+use super::{Dedup, Law, Reading, Scheme, derived, singly};
 use crate::rng::Pcg64;
+use crate::text::Unit;
 
 /// The fixed list. What a token is does not change along a text, so each distinct token counts once.
 #[derive(Debug, Clone)]
@@ -40,6 +41,11 @@ impl Unigram {
         }
     }
 
+    fn score(&self, token: u32) -> f64 {
+        let green = self.mask.get(token as usize);
+        f64::from(green.copied().unwrap_or(false))
+    }
+
     /// Which tokens are green.
     pub fn mask(&self) -> &[bool] {
         &self.mask
@@ -60,8 +66,11 @@ impl Scheme for Unigram {
     }
 
     fn scores(&self, _: &[u32], tokens: &[u32]) -> Vec<f64> {
-        let of = |t: &u32| self.mask.get(*t as usize).copied().unwrap_or(false);
-        tokens.iter().map(|t| f64::from(of(t))).collect()
+        tokens.iter().map(|t| self.score(*t)).collect()
+    }
+
+    fn each(&self, units: &[&Unit]) -> Vec<f64> {
+        singly(units, |_, token| self.score(token))
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
