@@ -53,6 +53,20 @@ fn a_copy_in_fp8_with_scales_is_derived() {
     assert_found("smollm2-fp8", "gemma3", "unrelated");
 }
 
+/// GPTQ moves each weight to make up for the rounding of others, and AWQ scales inputs into norms, so
+/// that neither is a rounding to nearest of the weights as they were.
+#[test]
+fn copies_by_gptq_and_awq_are_derived() {
+    for this in ["smollm2-gptq", "smollm2-awq"] {
+        assert_found(this, "smollm2", "derived");
+        assert_found("smollm2", this, "derived");
+        assert_found(this, "smollm2-permuted", "derived");
+        assert_found(this, "smollm2-random", "unrelated");
+        assert_found(this, "gemma3", "unrelated");
+    }
+    assert_found("smollm2-gptq", "smollm2-awq", "derived");
+}
+
 #[test]
 fn a_merged_adapter_is_a_change_of_low_rank() {
     for (this, other) in [
@@ -126,6 +140,9 @@ fn sketches_find_what_shares_neurons() {
         ("smollm2-noise", "smollm2"),
         ("smollm2-merged-bf16", "smollm2-gguf"),
         ("smollm2-f16-gguf", "smollm2"),
+        ("smollm2-fp8", "smollm2"),
+        ("smollm2-gptq", "smollm2"),
+        ("smollm2-awq", "smollm2"),
         ("gemma3-gguf", "gemma3"),
     ] {
         let found = sketched(this, other);

@@ -144,6 +144,12 @@ fn fp8_with_scales_agrees_with_transformers() {
 }
 
 #[test]
+fn four_bits_by_gptq_and_awq_agree_with_transformers() {
+    agree("smollm2-gptq", "smollm2-gptq");
+    agree("smollm2-awq", "smollm2-awq");
+}
+
+#[test]
 fn gemma3_agrees_with_transformers() {
     agree("gemma3", "gemma3");
 }

@@ -260,6 +260,111 @@ def scale_fp8(source, folder, text, block=128):
     (partial / "config.json").write_text(json.dumps(config))
     partial.rename(folder)
 
+def inputs_of(model, tokens):
+    """What every linear map of the layers is given on a text: (tokens, inputs) by module name."""
+    seen, hooks = {}, []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and "layers" in name:
+            hooks.append(module.register_forward_hook(lambda _, given, __, name=name: seen.update({name: given[0][0].float()})))
+    with torch.inference_mode():
+        model(tokens[None])
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def levels(weight, group):
+    """Scale and zero of each output and group: 4 bits from the least to the greatest value."""
+    parts = weight.unflatten(1, (-1, group))
+    low, high = parts.amin(2).clamp(max=0), parts.amax(2).clamp(min=0)
+    scale = ((high - low) / 15).clamp(min=1e-5).half().float()
+    # The first format of GPTQ stores zeros less one, so that there is none of 0.
+    return scale, (-low / scale).round().clamp(1, 15)
+
+
+def gptq(weight, given, group):
+    """4-bit codes by GPTQ (Frantar et al. 2022): columns in turn, the error of each put right in those to come."""
+    weight = weight.clone()
+    hessian = given.T @ given
+    hessian += 0.01 * hessian.diagonal().mean() * torch.eye(len(hessian))
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
+    codes, scales, zeros = torch.empty_like(weight), [], []
+    for start in range(0, weight.shape[1], group):
+        block = slice(start, start + group)
+        scale, zero = levels(weight[:, block], group)
+        errors = torch.zeros(weight.shape[0], group)
+        for i in range(start, start + group):
+            codes[:, i] = (weight[:, i] / scale[:, 0] + zero[:, 0]).round().clamp(0, 15)
+            errors[:, i - start] = (weight[:, i] - (codes[:, i] - zero[:, 0]) * scale[:, 0]) / upper[i, i]
+            weight[:, i:start + group] -= errors[:, i - start, None] * upper[i, i:start + group]
+        weight[:, start + group:] -= errors @ upper[block, start + group:]
+        scales.append(scale)
+        zeros.append(zero)
+    return codes, torch.cat(scales, 1), torch.cat(zeros, 1)
+
+
+def words(codes):
+    """4-bit codes along the last axis, eight a word, the first lowest."""
+    parts = codes.long().unflatten(-1, (-1, 8)) << (4 * torch.arange(8))
+    whole = parts.sum(-1)
+    return torch.where(whole >= 1 << 31, whole - (1 << 32), whole).int()
+
+
+def four_bits(source, folder, text, way, group=64):
+    """The same model with its layers' matrices in 4 bits, as AutoGPTQ or AutoAWQ stores them, and the oracle of the floats that
+    these stand for."""
+    from safetensors.torch import save_file
+
+    if folder.exists():
+        return
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    given = inputs_of(model, torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"][:1024]))
+    if way == "awq":
+        # What reads one norm shares the scales of its inputs, which the norm takes up.
+        for layer in model.model.layers:
+            reads = {"input_layernorm": [layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj],
+                     "post_attention_layernorm": [layer.mlp.gate_proj, layer.mlp.up_proj]}
+            names = {module: name for name, module in model.named_modules()}
+            for norm, modules in reads.items():
+                scale = given[names[modules[0]]].abs().mean(0).clamp(min=1e-4) ** 0.5
+                scale /= (scale.max() * scale.min()) ** 0.5
+                getattr(layer, norm).weight.data /= scale
+                for module in modules:
+                    module.weight.data *= scale
+    stored, meant = {}, {name: value.clone() for name, value in model.state_dict().items() if name != "lm_head.weight"}
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    awq_words = lambda codes: words(codes.unflatten(-1, (-1, 8))[..., order].flatten(-2))
+    for name, value in meant.items():
+        stem = name.removesuffix("weight")
+        if stem[:-1] not in given:
+            stored[name] = value
+            continue
+        if way == "gptq":
+            codes, scales, zeros = gptq(value, given[stem[:-1]], group)
+            parts = {"qweight": words(codes).T, "qzeros": words(zeros.T - 1), "scales": scales.T,
+                     "g_idx": (torch.arange(value.shape[1]) // group).int()}
+        else:
+            scales, zeros = levels(value, group)
+            wide = lambda part: part.repeat_interleave(group, 1)
+            codes = (value / wide(scales) + wide(zeros)).round().clamp(0, 15)
+            parts = {"qweight": awq_words(codes.T), "qzeros": awq_words(zeros.T), "scales": scales.T}
+        for part, tensor in parts.items():
+            stored[stem + part] = (tensor.half() if part == "scales" else tensor).contiguous()
+        meant[name] = (codes - zeros.repeat_interleave(group, 1)) * scales.repeat_interleave(group, 1)
+    partial = folder.with_suffix(".tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("*.safetensors", "oracle.json"))
+    save_file(meant, partial / "model.safetensors", {"format": "pt"})
+    oracle(partial, text)
+    save_file(stored, partial / "model.safetensors", {"format": "pt"})
+    config = json.loads((partial / "config.json").read_text())
+    how = {"gptq": {"desc_act": False, "sym": False, "damp_percent": 0.01, "checkpoint_format": "gptq"}, "awq": {"zero_point": True, "version": "gemm"}}
+    config["quantization_config"] = {"quant_method": way, "bits": 4, "group_size": group, **how[way]}
+    (partial / "config.json").write_text(json.dumps(config))
+    partial.rename(folder)
+
+
 
 def widen(source, target):
     """The same model with every matrix in F16 and every vector in F32, as llama.cpp's own converter stores them."""
@@ -299,6 +404,8 @@ def main():
     smollm2 = convert(root, "smollm2")
     copies(root, smollm2)
     scale_fp8(smollm2, root / "smollm2-fp8", text)
+    for way in ("gptq", "awq"):
+        four_bits(smollm2, root / f"smollm2-{way}", text, way)
     widen(root / "smollm2-gguf/smollm2.gguf", root / "smollm2-f16-gguf/smollm2.gguf")
     oracle(smollm2, text)
     oracle(convert(root, "gemma3"), text)

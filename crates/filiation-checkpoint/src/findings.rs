@@ -38,6 +38,16 @@ pub enum Finding {
         /// How many matrices.
         count: usize,
     },
+    /// Weights in whole numbers of a few bits. They are computed with as the floats that they stand
+    /// for.
+    Packed {
+        /// How many matrices.
+        count: usize,
+        /// Bits of a number.
+        bits: u32,
+        /// Whose way of packing them.
+        way: &'static str,
+    },
     /// A special token id that the embedding has no row for.
     StrayTokenId {
         /// The file.
@@ -67,6 +77,11 @@ impl fmt::Display for Finding {
             Self::ScaledFp8 { count } => write!(
                 f,
                 "{count} matrices of FP8 with scales, computed as the floats that they stand for"
+            ),
+            Self::Packed { count, bits, way } => write!(
+                f,
+                "{count} matrices of {bits}-bit integers ({way}), computed as the floats that they \
+                 stand for"
             ),
             Self::StrayTokenId { file, key, id } => {
                 write!(

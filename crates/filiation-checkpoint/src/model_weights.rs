@@ -84,7 +84,25 @@ pub struct Lattice {
     pub slack: f32,
     /// Beyond the lowest and the highest, where values are clipped.
     pub reach: f32,
+    /// Whether a scale may have been fitted to the codes after they were found with another.
+    pub fitted: Fitted,
 }
+
+/// Whether the step that is stored may be another than the one that codes were found with, as a
+/// quantiser that weighs errors (by an importance matrix) does: it tries scales, and of the codes
+/// of each takes the step that fits them best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fitted {
+    /// It is the same.
+    Never,
+    /// Codes were counted from 0.
+    FromZero,
+    /// Codes were counted from the least value, or from 0 where that is less.
+    FromLeast,
+}
+
+/// Between these a fitted step may lie of the one that codes were found with.
+const FITTED: (f64, f64) = (0.5, 2.0);
 
 impl Lattices {
     /// Whether each of `stored`, values on these lattices, is the one of its lattice that lies
@@ -92,7 +110,8 @@ impl Lattices {
     ///
     /// Quantisers choose scales by what they like, and are not followed there; in the end they
     /// divide by the scale that they store, round to nearest and clip, which is what is held
-    /// against the values.
+    /// against the values. Where a step is [`Fitted`], some one step must make these codes of these
+    /// values.
     pub fn round(&self, values: &[f32], stored: &[f32]) -> bool {
         let run = self.run.max(1);
         stored.len() == values.len()
@@ -101,7 +120,9 @@ impl Lattices {
                 .chunks(run)
                 .zip(values.chunks(run))
                 .zip(&self.each)
-                .all(|((stored, values), lattice)| lattice.rounds(values, stored))
+                .all(|((stored, values), lattice)| {
+                    lattice.rounds(values, stored) || lattice.is_fitted(values, stored)
+                })
     }
 }
 
@@ -121,6 +142,44 @@ impl Lattice {
             (a - b).abs() <= reach
         })
     }
+
+    // Code c of value x says that x / step · t lies within a half of c for the t by which the step
+    // was off, beyond it at the ends. Each value bounds t; all must leave some.
+    fn is_fitted(&self, values: &[f32], stored: &[f32]) -> bool {
+        if self.fitted == Fitted::Never || self.step <= 0.0 {
+            return false;
+        }
+        let step = f64::from(self.step);
+        let least = values.iter().copied().fold(0.0, f32::min);
+        let (origin, zero) = match self.fitted {
+            Fitted::FromLeast => (f64::from(least), f64::from(self.lowest)),
+            _ => (0.0, 0.0),
+        };
+        let code = |value: f64| ((value - zero) / step).round();
+        let (first, last) = (code(self.lowest.into()), code(self.highest.into()));
+        let (mut low, mut high) = FITTED;
+        for (&a, &x) in stored.iter().zip(values) {
+            let (c, u) = (code(a.into()), (f64::from(x) - origin) / step);
+            // Ties, and what f32 makes of them.
+            let half = 0.5 + 1e-5 * c.abs().max(1.0);
+            let from = if c <= first {
+                f64::NEG_INFINITY
+            } else {
+                c - half
+            };
+            let to = if c >= last { f64::INFINITY } else { c + half };
+            let (from, to) = if u < 0.0 { (-to, -from) } else { (from, to) };
+            if u == 0.0 || x.is_nan() {
+                if x.is_nan() || c != 0.0 {
+                    return false;
+                }
+                continue;
+            }
+            low = low.max(from / u.abs());
+            high = high.min(to / u.abs());
+        }
+        low <= high
+    }
 }
 
 impl ModelWeights for Checkpoint {
@@ -136,12 +195,21 @@ impl ModelWeights for Checkpoint {
         let view = self.tensor(name)?;
         Ok(Stored {
             shape: view.shape,
-            dtype: Some(view.dtype),
+            dtype: view.packed.is_none().then_some(view.dtype),
         })
     }
 
     fn rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, CheckpointError> {
         Ok(self.tensor(name)?.rows(rows).to_f32())
+    }
+
+    fn lattices(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+    ) -> Result<Option<Lattices>, CheckpointError> {
+        let packed = self.tensor(name)?.rows(rows).packed;
+        Ok(packed.map(crate::PackedView::lattices))
     }
 
     fn vocabulary(&self) -> Result<Vec<(String, u32)>, CheckpointError> {
@@ -163,6 +231,7 @@ mod tests {
         step: 0.25,
         slack: 0.0,
         reach: 0.3,
+        fitted: Fitted::Never,
     };
 
     fn round(values: &[f32], stored: &[f32]) -> bool {
@@ -189,6 +258,45 @@ mod tests {
         assert!(!round(&[0.3, 0.0], &[0.5, 0.0]));
     }
 
+    /// The codes of one step, another step stored.
+    #[test]
+    fn a_step_that_was_fitted_afterwards() {
+        let fitted = |fitted, step: f32, values: &[f32], codes: &[f32]| {
+            let lattice = Lattice {
+                lowest: -8.0 * step,
+                highest: 7.0 * step,
+                step,
+                fitted,
+                ..QUARTERS
+            };
+            let stored: Vec<f32> = codes.iter().map(|c| c * step).collect();
+            let each = vec![lattice];
+            let run = values.len();
+            Lattices { run, each }.round(values, &stored)
+        };
+        // Found with a step of 1: 5.4 is 5, which steps of 1.1 and of 0.9 put 0.1 and 0.9 off.
+        let (values, codes) = ([5.4, -1.4, 0.0, 7.9, -8.3], [5.0, -1.0, 0.0, 7.0, -8.0]);
+        for step in [0.9, 1.0, 1.1] {
+            assert!(fitted(Fitted::FromZero, step, &values, &codes), "{step}");
+        }
+        assert!(!fitted(Fitted::Never, 0.9, &values, &codes));
+        // No step makes 2 of 5.4 and −1 of −1.4, or anything but 0 of 0.
+        assert!(!fitted(
+            Fitted::FromZero,
+            1.0,
+            &values,
+            &[2.0, -1.0, 0.0, 7.0, -8.0]
+        ));
+        assert!(!fitted(
+            Fitted::FromZero,
+            1.0,
+            &values,
+            &[5.0, -1.0, 1.0, 7.0, -8.0]
+        ));
+        assert!(!fitted(Fitted::FromZero, 0.3, &values, &codes));
+        assert!(!fitted(Fitted::FromZero, 1.0, &[f32::NAN], &[0.0]));
+    }
+
     /// Lattices so short, or so few, that they say nothing.
     #[test]
     fn empty_lattices_explain_nothing() {
@@ -198,6 +306,7 @@ mod tests {
             step: 0.0,
             slack: 0.0,
             reach: 1e-3,
+            fitted: Fitted::FromZero,
         };
         let of = |each| Lattices { run: 2, each };
         assert!(!of(vec![flat]).round(&[0.1, 0.0], &[0.0, 0.0]));

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::dtype::BLOCK;
 use crate::error::shown;
 use crate::folder::{Folder, MappedFile};
+use crate::packed::{Packed, PackedView, Scales};
 use crate::{CheckpointError, Dtype, Limits, header, index};
 
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -26,6 +27,9 @@ pub struct TensorView<'a> {
     pub data: &'a [u8],
     /// What FP8 elements are multiplied by, where that stands beside them.
     pub scale: Option<Scale<'a>>,
+    /// Where the matrix is stored as packed codes: what they stand for. `data` is then empty and
+    /// `dtype` that of the words.
+    pub packed: Option<PackedView<'a>>,
 }
 
 /// Factors of the elements of a matrix, one a block.
@@ -61,6 +65,12 @@ impl TensorView<'_> {
     /// Some of the rows; those past the end are left out. The shape stays that of the whole.
     #[must_use]
     pub fn rows(self, rows: Range<usize>) -> Self {
+        if let Some(packed) = self.packed {
+            return Self {
+                packed: Some(packed.rows(rows)),
+                ..self
+            };
+        }
         let stride = self.shape.iter().skip(1).product::<usize>() * self.dtype.size();
         let end = rows.end.min(self.shape.first().copied().unwrap_or(1));
         let start = rows.start.min(end);
@@ -76,17 +86,21 @@ impl TensorView<'_> {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.data.len() / self.dtype.size()
+        self.packed
+            .map_or(self.data.len() / self.dtype.size(), |packed| packed.len())
     }
 
     /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
+        self.len() == 0
     }
 
     /// A copy in `f32`, row-major. Exact for floats of 32 bits and less; others, and products with
     /// factors, are rounded to nearest.
     pub fn to_f32(&self) -> Vec<f32> {
+        if let Some(packed) = self.packed {
+            return packed.to_f32();
+        }
         let mut out = vec![0.0; self.len()];
         self.dtype.widen(self.data, &mut out);
         if let Some(scale) = self.scale {
@@ -110,6 +124,7 @@ pub(crate) struct Weights {
     index: Option<MappedFile>,
     tensors: BTreeMap<String, Located>,
     scales: BTreeMap<String, Factors>,
+    packed: BTreeMap<String, Packed>,
 }
 
 impl Weights {
@@ -190,6 +205,7 @@ impl Weights {
             index,
             tensors,
             scales: BTreeMap::new(),
+            packed: BTreeMap::new(),
         })
     }
 
@@ -230,12 +246,43 @@ impl Weights {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<TensorView<'_>> {
+        if let Some(packed) = self.packed.get(name) {
+            return self.unpacked(packed);
+        }
         let located = self.tensors.get(name)?;
         let scale = self.scales.get(name);
         Some(TensorView {
             scale: scale.map(|factors| Scale { factors, first: 0 }),
             ..self.view(located)
         })
+    }
+
+    fn unpacked<'a>(&'a self, packed: &'a Packed) -> Option<TensorView<'a>> {
+        let find = |name: &String| Some(self.view(self.tensors.get(name)?));
+        let (codes, scales) = (find(&packed.codes)?, find(&packed.scales)?);
+        let view = PackedView {
+            of: packed,
+            codes: codes.data,
+            scales: Scales {
+                dtype: scales.dtype,
+                data: scales.data,
+            },
+            zeros: packed.zeros.as_ref().and_then(find).map(|z| z.data),
+            first: 0,
+            count: packed.outputs(),
+        };
+        Some(TensorView {
+            dtype: codes.dtype,
+            shape: &packed.shape,
+            data: &[],
+            scale: None,
+            packed: Some(view),
+        })
+    }
+
+    /// Puts packed matrices in the place of their tensors, which they must fit.
+    pub(crate) fn unpack(&mut self, packed: BTreeMap<String, Packed>) {
+        self.packed = packed;
     }
 
     /// Puts factors beside matrices, which they must fit.
@@ -245,15 +292,23 @@ impl Weights {
 
     /// File that holds tensor `name`.
     pub(crate) fn file_of(&self, name: &str) -> Option<&Path> {
+        let name = self.packed.get(name).map_or(name, |packed| &packed.codes);
         let located = self.tensors.get(name)?;
         Some(&self.files[located.file].path)
     }
 
-    /// Elements over all tensors, factors left out.
+    /// Elements over all tensors, factors left out, packed ones as what they stand for.
     pub(crate) fn elements(&self) -> u64 {
-        let all = self.tensors.values().map(|t| self.view(t).len());
+        let parts: BTreeSet<&str> = self.packed.values().flat_map(Packed::parts).collect();
+        let plain = self
+            .tensors
+            .iter()
+            .filter(|(n, _)| !parts.contains(n.as_str()));
+        let all = plain.map(|(_, t)| self.view(t).len());
+        let packed = self.packed.values().map(|p| p.outputs() * p.inputs());
         let factors = self.scales.values().map(|f| f.values.len());
-        all.sum::<usize>().saturating_sub(factors.sum()) as u64
+        let all = all.sum::<usize>() + packed.sum::<usize>();
+        all.saturating_sub(factors.sum()) as u64
     }
 
     fn view<'a>(&'a self, located: &'a Located) -> TensorView<'a> {
@@ -262,6 +317,7 @@ impl Weights {
             shape: &located.shape,
             data: &self.files[located.file].bytes()[located.range.clone()],
             scale: None,
+            packed: None,
         }
     }
 
@@ -305,9 +361,12 @@ impl Weights {
 
     /// Lets go of the memory that tensor `name` takes.
     pub(crate) fn release(&self, name: &str) {
-        if let Some(located) = self.tensors.get(name) {
-            let map = self.files[located.file].map();
-            map.release(located.range.clone());
+        let parts = self.packed.get(name).into_iter().flat_map(Packed::parts);
+        for name in std::iter::once(name).chain(parts) {
+            if let Some(located) = self.tensors.get(name) {
+                let map = self.files[located.file].map();
+                map.release(located.range.clone());
+            }
         }
     }
 }

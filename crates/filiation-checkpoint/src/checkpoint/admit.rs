@@ -5,11 +5,19 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::fp8;
+use super::{fp8, integers};
 use crate::config::{ExpectedTensor, ModelConfig};
 use crate::error::shown;
 use crate::weights::Weights;
 use crate::{CheckpointError, Finding, Limits};
+
+/// What the configuration says of how weights are stored.
+pub(super) struct Stored {
+    /// Rows and columns of a block of FP8 with a factor of its own.
+    pub(super) block: [usize; 2],
+    /// Codes of a few bits.
+    pub(super) integers: Option<integers::Form>,
+}
 
 /// The configuration in `json`, within `limits`.
 pub(super) fn read_config(
@@ -39,21 +47,23 @@ pub(super) fn read_config(
 
 /// Every tensor that the configuration asks for is there, in its shape, in floating point.
 ///
-/// FP8 matrices get their factors, by blocks of `block`.
+/// FP8 matrices get their factors, packed ones their parts.
 pub(super) fn check_tensors(
     weights: &mut Weights,
     config: &ModelConfig,
     file: &Path,
-    block: [usize; 2],
+    stored: Stored,
 ) -> Result<Vec<Finding>, CheckpointError> {
     let expected = config.expected_tensors();
+    let (parts, packed) = integers::attach(weights, &expected, stored.integers)?;
     for tensor in &expected {
         check_tensor(weights, tensor, file)?;
     }
-    let (scales, scaled) = fp8::attach(weights, &expected, block)?;
-    let mut found: Vec<Finding> = scaled.into_iter().collect();
+    let (scales, scaled) = fp8::attach(weights, &expected, stored.block)?;
+    let is_fp8 = scaled.is_some();
+    let mut found: Vec<Finding> = scaled.into_iter().chain(packed).collect();
     let asked: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
-    let known = |n: &&str| asked.contains(n) || !found.is_empty() && scales.contains(*n);
+    let known = |n: &&str| asked.contains(n) || is_fp8 && scales.contains(*n) || parts.contains(*n);
     let mut unused = weights.names().filter(|n| !known(n));
     let first = unused.next().map(|first| Finding::UnusedTensors {
         first: shown(first),
@@ -83,6 +93,7 @@ fn check_tensor(
             found: found.shape.to_vec(),
             expected: expected.shape.clone(),
         }),
+        Some(found) if found.packed.is_some() => Ok(()),
         Some(found) if !found.dtype.is_float() && !expected.optional => {
             Err(CheckpointError::NotFloat {
                 file: holder(),

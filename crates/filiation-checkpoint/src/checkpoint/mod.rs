@@ -1,5 +1,6 @@
 mod admit;
 mod fp8;
+mod integers;
 mod texts;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::sync::OnceLock;
 
 use filiation_core::ModelIdentity;
 
-use self::admit::{check_tensors, read_config};
+use self::admit::{Stored, check_tensors, read_config};
 use self::texts::{read_template, special_tokens};
 use crate::config::ModelConfig;
 use crate::digest::digest_all;
@@ -71,7 +72,10 @@ impl Checkpoint {
         }
         let json = |name: &str| small.get(name).map(MappedFile::json).transpose();
         let mut config_json = json(CONFIG)?.unwrap_or_default();
-        let block = fp8::take(&small[CONFIG].path, &mut config_json)?;
+        let form = Stored {
+            block: fp8::take(&small[CONFIG].path, &mut config_json)?,
+            integers: integers::take(&small[CONFIG].path, &mut config_json)?,
+        };
         let config = read_config(&small[CONFIG].path, &config_json, limits)?;
         let mut found = findings::in_names(&names, &weights);
         found.extend(findings::in_json(CONFIG, &config_json));
@@ -79,7 +83,7 @@ impl Checkpoint {
             &mut weights,
             &config,
             &small[CONFIG].path,
-            block,
+            form,
         )?);
 
         let generation_json = json(GENERATION)?.unwrap_or_default();

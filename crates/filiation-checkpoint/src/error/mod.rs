@@ -296,6 +296,32 @@ pub enum CheckpointError {
         /// The tensor that scales.
         scale: String,
     },
+    /// Packed codes whose elements are no words of 32 bits.
+    #[error("`{file}`: tensor `{tensor}` of packed codes has dtype {found}, expected I32")]
+    NotWords {
+        /// The weights file.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        found: crate::Dtype,
+    },
+    /// An input of a packed matrix in a group that has no scale.
+    #[error(
+        "`{file}`: tensor `{tensor}` puts input {index} into group {found}, of {groups} groups"
+    )]
+    GroupIndex {
+        /// The weights file.
+        file: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The input.
+        index: u64,
+        /// Its group.
+        found: i32,
+        /// How many groups there are.
+        groups: u64,
+    },
     /// NaN or infinity among the weights.
     #[error("`{file}`: tensor `{tensor}` is {value} at element {index}, expected finite numbers")]
     NotFinite {

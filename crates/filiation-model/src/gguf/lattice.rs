@@ -2,10 +2,11 @@
 //!
 //! All types end alike: a value is divided by the scale of its run, rounded to nearest and clipped
 //! to the codes there are. The older types divide by the scale before it is stored in F16, k-quants
-//! by the one that is stored.
+//! by the one that is stored. With an importance matrix the older types keep the codes of one scale and store
+//! the one that fits them best ([`Fitted`]); k-quants find their codes anew with what they store.
 
 use candle_core::quantized::GgmlDType;
-use filiation_checkpoint::Lattice;
+use filiation_checkpoint::{Fitted, Lattice};
 use half::f16;
 
 /// Values that share a lattice; `None` for types that are no codes.
@@ -24,7 +25,11 @@ pub(super) fn of_block(dtype: GgmlDType, block: &[u8], out: &mut Vec<Lattice>) {
     match dtype {
         GgmlDType::Q4_0 => out.push(symmetric(half(block, 0), -8, 7)),
         GgmlDType::Q5_0 => out.push(symmetric(half(block, 0), -16, 15)),
-        GgmlDType::Q8_0 => out.push(symmetric(half(block, 0), -127, 127)),
+        // Its scale is never fitted, with or without an importance matrix.
+        GgmlDType::Q8_0 => out.push(Lattice {
+            fitted: Fitted::Never,
+            ..symmetric(half(block, 0), -127, 127)
+        }),
         GgmlDType::Q4_1 => out.push(affine(half(block, 0), half(block, 2), 15)),
         GgmlDType::Q5_1 => out.push(affine(half(block, 0), half(block, 2), 31)),
         GgmlDType::Q8K => {
@@ -33,6 +38,7 @@ pub(super) fn of_block(dtype: GgmlDType, block: &[u8], out: &mut Vec<Lattice>) {
                 .map_or(f32::NAN, |b| f32::from_le_bytes(*b));
             let mut lattice = symmetric(scale, -128, 127);
             lattice.slack = 0.0;
+            lattice.fitted = Fitted::Never;
             out.push(lattice);
         }
         GgmlDType::Q2K => {
@@ -82,6 +88,7 @@ fn symmetric(scale: f32, first: i16, last: i16) -> Lattice {
         step,
         slack,
         reach: step + slack,
+        fitted: Fitted::FromZero,
     }
 }
 
@@ -95,6 +102,7 @@ fn affine(scale: f32, least: f32, last: i16) -> Lattice {
         step: scale.abs(),
         slack,
         reach: 0.0,
+        fitted: Fitted::FromLeast,
     }
 }
 
@@ -112,6 +120,7 @@ fn nested(unit: (f32, f32), parts: (u8, u8), last: u8) -> Lattice {
         step: step.abs(),
         slack: 0.0,
         reach: last * (step.abs() + unit.0.abs()) + unit.1.abs(),
+        fitted: Fitted::Never,
     }
 }
 
@@ -125,6 +134,7 @@ fn nested_symmetric(unit: f32, scale: i16, first: i16, last: i16) -> Lattice {
         step: step.abs(),
         slack: 0.0,
         reach: f32::from(last - first) * (step.abs() + unit.abs()),
+        fitted: Fitted::Never,
     }
 }
 

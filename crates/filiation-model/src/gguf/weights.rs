@@ -119,6 +119,7 @@ mod tests {
 
     use candle_core::quantized::{QStorage, QTensor};
     use candle_core::{Device, Tensor};
+    use filiation_checkpoint::{Fitted, Lattice};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -205,6 +206,99 @@ mod tests {
             assert!(!lattices.round(&moved, &stored), "{dtype:?}");
             let (other, _) = quantised(&moved, dtype);
             assert!(!lattices.round(&values, &other), "{dtype:?}");
+        }
+    }
+
+    /// Codes of the step, among some about the plain one, that loses least by `weights`, and the step
+    /// that fits them best, in F16: how the older types are made with an importance matrix.
+    fn weighed(
+        values: &[f32],
+        weights: &[f32],
+        codes: (f32, f32),
+        affine: bool,
+    ) -> (Vec<f32>, [u8; 4]) {
+        let (first, last) = codes;
+        let least = if affine {
+            values.iter().copied().fold(0.0, f32::min)
+        } else {
+            0.0
+        };
+        let widest = values
+            .iter()
+            .fold(0f32, |m, x| if x.abs() > m.abs() { *x } else { m });
+        let span = if affine {
+            values.iter().copied().fold(0.0, f32::max) - least
+        } else {
+            widest
+        };
+        let mut best: Option<(f64, Vec<f32>, f32)> = None;
+        for trial in -9..=9 {
+            let levels = if affine { last } else { first };
+            let step = span / (levels + 0.1 * trial as f32);
+            let all: Vec<f32> = values
+                .iter()
+                .map(|x| ((x - least) / step).round().clamp(first, last))
+                .collect();
+            let sums = all.iter().zip(values).zip(weights).fold(
+                (0.0, 0.0),
+                |s: (f64, f64), ((c, x), w)| {
+                    (
+                        s.0 + f64::from(w * c * (x - least)),
+                        s.1 + f64::from(w * c * c),
+                    )
+                },
+            );
+            let gain = sums.0 * sums.0 / sums.1;
+            if best.as_ref().is_none_or(|(most, ..)| gain > *most) {
+                best = Some((gain, all, (sums.0 / sums.1) as f32));
+            }
+        }
+        let (_, all, step) = best.expect("some step");
+        let (step, origin) = (half::f16::from_f32(step), half::f16::from_f32(least));
+        let stored = all
+            .iter()
+            .map(|c| c * step.to_f32() + origin.to_f32())
+            .collect();
+        let (a, b) = (step.to_le_bytes(), origin.to_le_bytes());
+        (stored, [a[0], a[1], b[0], b[1]])
+    }
+
+    #[test]
+    fn codes_that_an_importance_matrix_weighed_are_made_of_their_values_too() {
+        let values: Vec<f32> = weights(1 << 14, 4);
+        let importance: Vec<f32> = weights(32, 5).iter().map(|w| 1e-4 + w * w).collect();
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let moved: Vec<f32> = values
+            .iter()
+            .map(|x| x * (1.0 + 0.03 * (rng.random::<f32>() - 0.5)))
+            .collect();
+        for (dtype, codes, affine) in [
+            (GgmlDType::Q4_0, (-8.0, 7.0), false),
+            (GgmlDType::Q5_0, (-16.0, 15.0), false),
+            (GgmlDType::Q4_1, (0.0, 15.0), true),
+            (GgmlDType::Q5_1, (0.0, 31.0), true),
+        ] {
+            let (mut stored, mut each) = (Vec::new(), Vec::new());
+            for values in values.chunks(32) {
+                let (of_block, head) = weighed(values, &importance, codes, affine);
+                stored.extend(of_block);
+                lattice::of_block(dtype, &head, &mut each);
+            }
+            let plain = each.iter().map(|l| Lattice {
+                fitted: Fitted::Never,
+                ..*l
+            });
+            let plain = Lattices {
+                run: 32,
+                each: plain.collect(),
+            };
+            assert!(
+                !plain.round(&values, &stored),
+                "{dtype:?}: nothing was fitted"
+            );
+            let lattices = Lattices { run: 32, each };
+            assert!(lattices.round(&values, &stored), "{dtype:?}");
+            assert!(!lattices.round(&moved, &stored), "{dtype:?}");
         }
     }
 

@@ -164,7 +164,7 @@ fn lattice_step(values: &[f32], low: f32, high: f32, fuzz: f32) -> Option<f32> {
 
 #[cfg(test)]
 mod tests {
-    use filiation_checkpoint::Lattice;
+    use filiation_checkpoint::{Fitted, Lattice};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -300,6 +300,7 @@ mod tests {
                     step,
                     slack: 0.0,
                     reach: 1.5 * (step + unit),
+                    fitted: Fitted::Never,
                 });
                 let code = |x: &f32| match step > 0.0 {
                     true => ((x - low) / step).round().clamp(0.0, 3.0),

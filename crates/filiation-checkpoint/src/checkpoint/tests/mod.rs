@@ -1,6 +1,7 @@
 mod fp8;
 #[cfg(unix)]
 mod links;
+mod packed;
 mod shards;
 mod weights;
 
