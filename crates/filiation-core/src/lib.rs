@@ -7,9 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod answer;
-mod calibration;
 pub mod canonical;
 mod digest;
+mod llr;
 mod method;
 mod model;
 mod observations;
@@ -23,10 +23,8 @@ pub use answer::{
     Answer, ChangeRank, ChangedTensor, ChoiceAnswer, Completion, Finish, HiddenStates,
     LayerRelation, ScoredText, ScoredToken, SketchRelation, TokenProb, TopK, WeightRelation,
 };
-pub use calibration::{
-    BoundedLlr, Calibrated, CalibrationError, Calibrator, LabelledScore, LabelledScores,
-};
 pub use digest::{Digest, DigestError};
+pub use llr::{BoundedLlr, BoundsError};
 pub use method::{MethodId, MethodIdError};
 pub use model::{Model, ModelError};
 pub use observations::Observations;

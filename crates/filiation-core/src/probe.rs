@@ -23,6 +23,25 @@ pub enum Reason {
     Degenerate,
 }
 
+impl Reason {
+    /// What would let the probe speak, where the detail does not say it better.
+    pub const fn lifted_by(self) -> &'static str {
+        match self {
+            Self::NoBase => {
+                "name the model that the suspect began from; `filiation lineage SUSPECT --against \
+                 PACKS` looks for it"
+            }
+            Self::TooFewTeachers => "name further candidates, siblings of the teacher among them",
+            Self::TooFewAnswers => "ask more, or let answers be longer",
+            Self::NotSupported => {
+                "use models that answer this: local ones, or packs recorded with this probe"
+            }
+            Self::NotComparable => "put right what differs, or leave that party out",
+            Self::Degenerate => "ask what tells these models apart: other prompts, or more of them",
+        }
+    }
+}
+
 /// A probe that cannot say, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -233,7 +233,7 @@ impl Bench<'_> {
         Ok((material, wanted + drawn))
     }
 
-    /// The teacher, and texts drawn from it.
+    /// The teacher, the first of two, and texts drawn from it, or half from each.
     fn teach(
         &self,
         student: &ModelRecipe,
@@ -241,23 +241,27 @@ impl Bench<'_> {
         count: usize,
         own: &Shape,
     ) -> Result<(Network, Vec<String>), LabError> {
-        let vocabulary = self.recipe.tokenizer.vocabulary;
-        let missing = || LabError::Undefined {
-            model: student.name.clone(),
-            kind: "teacher",
-            name: teacher.model.clone(),
-        };
-        let shape = self
-            .recipe
-            .shape_of(self.recipe.model(&teacher.model).ok_or_else(missing)?)?;
-        let network = folder::open(&self.out.join(&teacher.model), shape, vocabulary)?;
         let mut rng = stream(student.seed, Stream::Sample);
-        let longest = match teacher.hidden {
+        let (network, shape) = self.teacher(student, &teacher.model)?;
+        let second = match &teacher.also {
+            Some(name) => Some(self.teacher(student, name)?),
+            None => None,
+        };
+        let context = match teacher.hidden {
             None => shape.context,
             Some(_) => shape.context.min(own.context),
         };
-        let longest = longest - 2;
-        let mut draw = |count| sample(&network, count, longest, teacher.temperature, &mut rng);
+        let mut draw = |count: usize| {
+            let of_second = second.as_ref().map_or(0, |_| count / 2);
+            let mut draw = |network: &Network, count, context: usize| {
+                sample(network, count, context - 2, teacher.temperature, &mut rng)
+            };
+            let mut rows = draw(&network, count - of_second, context)?;
+            if let Some((network, shape)) = &second {
+                rows.extend(draw(network, of_second, context.min(shape.context))?);
+            }
+            Ok::<_, LabError>(rows)
+        };
         let rows = match teacher.hidden {
             None => draw(count)?,
             Some(Hiding::Filtered) => filtered(&self.start(student, own)?, draw(2 * count)?, count),
@@ -271,6 +275,22 @@ impl Bench<'_> {
             .map(|row| self.tokenizer.decode(row, true))
             .collect();
         Ok((network, texts?))
+    }
+
+    fn teacher(&self, student: &ModelRecipe, name: &str) -> Result<(Network, &Shape), LabError> {
+        let missing = || LabError::Undefined {
+            model: student.name.clone(),
+            kind: "teacher",
+            name: name.into(),
+        };
+        let shape = self
+            .recipe
+            .shape_of(self.recipe.model(name).ok_or_else(missing)?)?;
+        let vocabulary = self.recipe.tokenizer.vocabulary;
+        Ok((
+            folder::open(&self.out.join(name), shape, vocabulary)?,
+            shape,
+        ))
     }
 }
 
@@ -314,9 +334,13 @@ fn parents(model: &ModelRecipe, earlier: &[Built]) -> Vec<Parent> {
     };
     let start = model.start.as_deref();
     let start = start.and_then(|name| parent(Tie::InitialisedFrom, name));
-    let teacher = model.teacher.as_ref().and_then(|t| {
-        let (share, by, hidden) = (t.share, t.by, t.hidden);
-        parent(Tie::DistilledFrom { share, by, hidden }, &t.model)
+    let teachers = model.teacher.iter().flat_map(|t| {
+        let (by, hidden) = (t.by, t.hidden);
+        let names = [Some(&t.model), t.also.as_ref()];
+        let share = t.share / names.iter().flatten().count() as f64;
+        let tie = Tie::DistilledFrom { share, by, hidden };
+        names.into_iter().flatten().map(move |name| (tie, name))
     });
-    start.into_iter().chain(teacher).collect()
+    let teachers = teachers.filter_map(|(tie, name)| parent(tie, name));
+    start.into_iter().chain(teachers).collect()
 }

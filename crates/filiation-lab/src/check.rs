@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::recipe::FORMAT;
-use crate::{LabError, ModelRecipe, Recipe, Schedule, Shape, Slice};
+use crate::{LabError, ModelRecipe, Recipe, Schedule, Shape, Signal, Slice};
 
 impl Recipe {
     /// Whether every name is defined before it is used and every number can be trained with.
@@ -54,8 +54,12 @@ impl Recipe {
         if !self.schedules.contains_key(&model.schedule) {
             return Err(model.undefined("schedule", &model.schedule));
         }
-        let teacher = model.teacher.as_ref().map(|t| &t.model);
-        for (kind, parent) in [("start", model.start.as_ref()), ("teacher", teacher)] {
+        let teacher = model.teacher.as_ref();
+        for (kind, parent) in [
+            ("start", model.start.as_ref()),
+            ("teacher", teacher.map(|t| &t.model)),
+            ("teacher", teacher.and_then(|t| t.also.as_ref())),
+        ] {
             match parent {
                 Some(name) if !earlier.contains(name.as_str()) => {
                     return Err(model.undefined(kind, name));
@@ -79,6 +83,19 @@ impl Recipe {
                 0.01..=10.0,
                 "0.01 to 10",
             )?;
+            if let Some(also) = &teacher.also {
+                let different = f64::from(u8::from(*also != teacher.model)) + 1.0;
+                within(
+                    name,
+                    "number of teachers",
+                    different,
+                    2.0..=2.0,
+                    "2 beside `also`",
+                )?;
+                let text = f64::from(u8::from(teacher.by == Signal::Text));
+                let field = "number of `by = \"text\"` beside `also`";
+                within(name, field, text, 1.0..=1.0, "1")?;
+            }
             let start = u8::from(model.start.is_some());
             within(
                 name,

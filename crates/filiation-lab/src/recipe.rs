@@ -147,6 +147,10 @@ pub struct ModelRecipe {
 pub struct TeacherRecipe {
     /// The teacher.
     pub model: String,
+    /// Another teacher, from whom every second one of the texts comes. Only by text: its vocabulary
+    /// is the same, its distribution is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<String>,
     /// Share of the rows, in (0, 1].
     pub share: f64,
     /// What is learned of it.

@@ -150,6 +150,51 @@ fn students_hide_and_learn_both_ways_and_are_the_same_each_time() {
 }
 
 #[test]
+fn a_student_of_two_teachers_has_half_of_its_texts_from_each() {
+    let (text, out) = (text(), TempDir::new().expect("out"));
+    let mut recipe = recipe();
+    recipe.models.truncate(3);
+    let mut second = recipe.models[1].clone();
+    second.name = "other".into();
+    second.seed += 1;
+    let mut mixed = recipe.models[2].clone();
+    mixed.name = "mixed".into();
+    mixed.teacher.as_mut().expect("a teacher").also = Some("other".into());
+    recipe.models.extend([second, mixed]);
+    let built = build(&recipe, text.path(), out.path(), &mut |_| ()).expect("builds");
+    let [alone, mixed] = [&built[2].lineage, &built[4].lineage];
+    assert_ne!(alone.weights, mixed.weights);
+    assert_eq!(alone.documents, mixed.documents);
+    let half = Tie::DistilledFrom {
+        share: 0.25,
+        by: Signal::Text,
+        hidden: None,
+    };
+    let ties: Vec<_> = (mixed.parents.iter())
+        .map(|p| (p.model.as_str(), p.tie))
+        .collect();
+    let start = ("base", Tie::InitialisedFrom);
+    assert_eq!(ties, [start, ("teacher", half), ("other", half)]);
+
+    type Spoil = fn(&mut filiation_lab::TeacherRecipe);
+    let cases: [(Spoil, &str); 3] = [
+        (
+            |t| t.also = Some("teacher".into()),
+            "number of teachers is 1",
+        ),
+        (|t| t.by = Signal::Logits, "beside `also` is 0"),
+        (|t| t.also = Some("nobody".into()), "names teacher `nobody`"),
+    ];
+    for (spoil, message) in cases {
+        let mut wrong = recipe.clone();
+        let student = wrong.models.last_mut().expect("a student");
+        spoil(student.teacher.as_mut().expect("a teacher"));
+        let error = wrong.check().expect_err(message).to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
 fn training_learns() {
     let (text, out) = (text(), TempDir::new().expect("out"));
     let mut longer = recipe();

@@ -40,23 +40,7 @@ impl Calibration {
         evasive: bool,
         records: &[Record],
     ) -> Result<Self, LrError> {
-        let mut methods: BTreeMap<String, MethodId> = BTreeMap::new();
-        let scored = |r: &&Record| matches!(r.outcome, Outcome::Scored(_));
-        for record in records.iter().filter(scored) {
-            let stream = record.method.name();
-            if !streams.iter().any(|s| s == stream) {
-                continue;
-            }
-            match methods.get(stream) {
-                Some(method) if *method != record.method => {
-                    return Err(LrError::Methods {
-                        one: method.to_string(),
-                        other: record.method.to_string(),
-                    });
-                }
-                _ => methods.insert(stream.to_owned(), record.method.clone()),
-            };
-        }
+        let methods = methods(records, &streams)?;
         let mut subjects = Subject::all(records)?;
         for subject in &mut subjects {
             subject.leads.retain(|stream, _| streams.contains(stream));
@@ -91,6 +75,54 @@ impl Calibration {
             None => Err(format!("`{}` is not in the population", method.name())),
         }
     }
+}
+
+/// How each of some probes was run.
+///
+/// # Errors
+/// [`LrError::Methods`] for one that was run in two ways.
+fn methods(records: &[Record], streams: &[String]) -> Result<BTreeMap<String, MethodId>, LrError> {
+    let mut methods: BTreeMap<String, MethodId> = BTreeMap::new();
+    let scored = |r: &&Record| matches!(r.outcome, Outcome::Scored(_));
+    for record in records.iter().filter(scored) {
+        let stream = record.method.name();
+        if !streams.iter().any(|s| s == stream) {
+            continue;
+        }
+        match methods.get(stream) {
+            Some(method) if *method != record.method => {
+                return Err(two_ways(method, &record.method));
+            }
+            _ => methods.insert(stream.to_owned(), record.method.clone()),
+        };
+    }
+    Ok(methods)
+}
+
+fn two_ways(one: &MethodId, other: &MethodId) -> LrError {
+    LrError::Methods {
+        one: one.to_string(),
+        other: other.to_string(),
+    }
+}
+
+/// Whether probes were run in one way over each of some populations, and in all of them but for the seed.
+///
+/// # Errors
+/// [`LrError::Methods`] with the first two ways.
+pub fn run_alike(populations: &[&[Record]], streams: &[String]) -> Result<(), LrError> {
+    let mut all: BTreeMap<String, MethodId> = BTreeMap::new();
+    for records in populations {
+        for (stream, method) in methods(records, streams)? {
+            match all.get(&stream) {
+                Some(before) if unseeded(before) != unseeded(&method) => {
+                    return Err(two_ways(before, &method));
+                }
+                _ => all.insert(stream, method),
+            };
+        }
+    }
+    Ok(())
 }
 
 fn unseeded(method: &MethodId) -> String {

@@ -49,6 +49,40 @@ pub enum LrError {
         /// The teacher.
         teacher: String,
     },
+    /// Two records of one model that disagree.
+    #[error("`{suspect}` has {what} `{one}` in one record and `{other}` in another")]
+    Labels {
+        /// The model.
+        suspect: String,
+        /// What they say of it.
+        what: &'static str,
+        /// In the first record.
+        one: String,
+        /// In the other.
+        other: String,
+    },
+    /// One model under two names, with two histories.
+    #[error(
+        "`{one}` and `{other}` are the same model, and their histories differ\n\
+         hint: their files have the same digest; one of the labels is wrong"
+    )]
+    OneModel {
+        /// One name.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Two records of one model by one probe.
+    #[error(
+        "`{suspect}` has two records by probe `{probe}`\n\
+         hint: two populations whose models share names cannot be read as one"
+    )]
+    Repeated {
+        /// The model.
+        suspect: String,
+        /// The probe.
+        probe: String,
+    },
     /// A probe that no model of a population was measured by.
     #[error(
         "no model of the population has leads by probe `{stream}`\n\

@@ -22,7 +22,7 @@ mod record;
 mod setting;
 pub mod system;
 
-pub use calibration::Calibration;
+pub use calibration::{Calibration, run_alike};
 pub use contrast::Contrast;
 pub use error::LrError;
 pub use evidence::{Evidence, Ranked, weigh};

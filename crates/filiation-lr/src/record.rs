@@ -38,7 +38,10 @@ pub enum History {
     Distilled {
         /// The teacher.
         teacher: String,
-        /// Its siblings among the candidates.
+        /// Another, where the rows that came from one are half of each.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        also: Option<String>,
+        /// Siblings of either among the candidates.
         siblings: Vec<String>,
         /// Share of the training rows, in (0, 1].
         share: f64,

@@ -78,6 +78,7 @@ fn population() -> Calibration {
         let history = match (teacher, at < 200) {
             (Some(teacher), _) => History::Distilled {
                 teacher: format!("t{teacher}"),
+                also: None,
                 siblings: vec![format!("t{}", teacher ^ 1)],
                 share: 1.0,
                 by: "text".into(),

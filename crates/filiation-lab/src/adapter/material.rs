@@ -90,6 +90,8 @@ pub(crate) fn by_teacher(
     let model = LocalModel::open(folder, DeviceChoice::Cpu, &Limits::default())?;
     let mut rng = stream(seed, Stream::Sample);
     let (mut pairs, mut asked) = (Vec::with_capacity(count), 0);
+    // Questions in a row without an answer.
+    let mut silent = 0;
     while pairs.len() < count {
         let wanted = count - pairs.len();
         let texts: Vec<&String> = (asked..asked + wanted)
@@ -133,10 +135,15 @@ pub(crate) fn by_teacher(
                 });
             }
         }
-        if pairs.len() == before {
-            return Err(LabError::Silent { drawn: wanted });
-        }
         asked += wanted;
+        silent = if pairs.len() == before {
+            silent + wanted
+        } else {
+            0
+        };
+        if silent >= prompts.len() {
+            return Err(LabError::Silent { drawn: silent });
+        }
     }
     Ok(pairs)
 }

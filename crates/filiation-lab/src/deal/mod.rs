@@ -126,6 +126,9 @@ pub struct Taught {
     /// How they hide it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Hiding>,
+    /// Every second text comes from another teacher: the one that stands half of `teachers` further on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mixed: bool,
     /// Further training on text by people: beside each student stands one called `<student>-cooled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cool: Option<Cool>,
@@ -213,6 +216,7 @@ impl Factorial {
             shares: self.shares.clone(),
             temperature: self.temperature,
             hidden: None,
+            mixed: false,
             cool: None,
         };
         taught.check(&self.name)?;
@@ -333,8 +337,11 @@ impl Taught {
     fn cell(&self, at: usize) -> TeacherRecipe {
         let (share, rest) = (at % self.shares.len(), at / self.shares.len());
         let (by, rest) = (rest % self.by.len(), rest / self.by.len());
+        let teachers = self.teachers.len();
+        let other = (rest + teachers / 2) % teachers;
         TeacherRecipe {
-            model: self.teachers[rest % self.teachers.len()].clone(),
+            model: self.teachers[rest % teachers].clone(),
+            also: self.mixed.then(|| self.teachers[other].clone()),
             share: self.shares[share],
             by: self.by[by],
             temperature: self.temperature,
@@ -343,7 +350,11 @@ impl Taught {
     }
 
     fn check(&self, owner: &str) -> Result<(), LabError> {
-        least_one(owner, "teachers", self.teachers.len())?;
+        let teachers = self.teachers.len();
+        least_one(owner, "teachers", teachers)?;
+        let enough = if self.mixed { 2.0 } else { 1.0 };
+        let expected = "at least 1, and 2 where they are mixed";
+        within(owner, "teachers", teachers as f64, enough..=1e6, expected)?;
         least_one(owner, "by", self.by.len())?;
         least_one(owner, "shares", self.shares.len())
     }

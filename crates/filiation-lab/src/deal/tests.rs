@@ -111,6 +111,7 @@ fn suspects_of_lineages_learn_from_every_teacher_in_turn() {
         shares: vec![1.0, 0.5],
         temperature: 1.0,
         hidden: None,
+        mixed: false,
         cool: None,
     });
     let models = taught.models().expect("models");
@@ -129,6 +130,38 @@ fn suspects_of_lineages_learn_from_every_teacher_in_turn() {
 }
 
 #[test]
+fn students_of_two_teachers_have_every_pair_in_turn() {
+    let mut taught = lineages();
+    let tune = taught.tune.as_mut().expect("tune");
+    tune.suspects = 1;
+    let mixed = Taught {
+        teachers: vec!["t".into(), "u".into(), "v".into()],
+        by: vec![Signal::Text],
+        shares: vec![1.0],
+        temperature: 1.0,
+        hidden: None,
+        mixed: true,
+        cool: None,
+    };
+    tune.taught = Some(mixed.clone());
+    let models = taught.models().expect("models");
+    let of: Vec<(&str, Option<&str>)> = (models.iter().filter_map(|m| m.teacher.as_ref()))
+        .map(|t| (t.model.as_str(), t.also.as_deref()))
+        .collect();
+    assert_eq!(of, [("t", Some("u")), ("u", Some("v")), ("v", Some("t"))]);
+    let tune = taught.tune.as_mut().expect("tune");
+    tune.taught = Some(Taught {
+        teachers: vec!["t".into()],
+        ..mixed
+    });
+    let error = taught.models().expect_err("one teacher").to_string();
+    assert_eq!(
+        error,
+        "`clean`: teachers is 1, expected at least 1, and 2 where they are mixed"
+    );
+}
+
+#[test]
 fn beside_a_student_stands_what_further_training_makes_of_it() {
     let mut taught = lineages();
     let tune = taught.tune.as_mut().expect("tune");
@@ -139,6 +172,7 @@ fn beside_a_student_stands_what_further_training_makes_of_it() {
         shares: vec![0.5],
         temperature: 1.0,
         hidden: Some(Hiding::Reworded),
+        mixed: false,
         cool: Some(Cool {
             schedule: "short".into(),
             rows: 3,

@@ -53,6 +53,19 @@ pub fn cllr_min(llrs: &Sample) -> Result<f64, LrError> {
     Ok(cllr(&llrs.map(|value| best.llr(value))?))
 }
 
+/// The least Cllr, bits, that any system can have where a share of H1 scores as H2 does, even if it tells the
+/// rest without fail: the ratio of the common scores is then that share, and of the others without bound, so
+/// ½·(s·log2(1 + 1/s) + log2(1 + s)).
+pub fn cllr_with_unseen(share: f64) -> f64 {
+    let cost = |odds: f64| odds.ln_1p() / LN_2;
+    let missed = if share > 0.0 {
+        share * cost(share.recip())
+    } else {
+        0.0
+    };
+    0.5 * (missed + cost(share))
+}
+
 /// Cllr less [`cllr_min`]: what is lost by calibration alone, bits.
 pub fn cllr_calibration(llrs: &Sample) -> Result<f64, LrError> {
     Ok(cllr(llrs) - cllr_min(llrs)?)

@@ -19,8 +19,8 @@ pub use density::{Bandwidth, Density};
 pub use isotonic::Isotonic;
 pub use logistic::{Linear, ShrunkLogistic};
 pub use metrics::{
-    cllr, cllr_calibration, cllr_min, dev_pav, ece, ece_without, equal_error_rate, mean_lr,
-    share_above, share_at_least,
+    cllr, cllr_calibration, cllr_min, cllr_with_unseen, dev_pav, ece, ece_without,
+    equal_error_rate, mean_lr, share_above, share_at_least,
 };
 pub(crate) use sample::counts;
 pub use sample::{Labelled, Sample, Table};

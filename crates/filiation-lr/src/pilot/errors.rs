@@ -61,7 +61,7 @@ impl Errors {
         };
         let wrong = |t: &Taught<'_>| {
             let others = t.scored.candidates.iter();
-            least(others.filter(|c| c.name != t.teacher), AMONG_CONTROLS)
+            least(others.filter(|c| !t.is_by(c)), AMONG_CONTROLS)
         };
         let right = |t: &Taught<'_>| {
             let teacher = t.scored.candidate(t.teacher)?;

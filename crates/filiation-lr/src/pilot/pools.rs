@@ -22,6 +22,8 @@ pub(super) struct Pools<'a> {
 /// A distilled suspect.
 pub(super) struct Taught<'a> {
     pub(super) teacher: &'a str,
+    /// Another teacher.
+    pub(super) also: Option<&'a str>,
     pub(super) siblings: &'a [String],
     pub(super) share: f64,
     pub(super) by: &'a str,
@@ -49,11 +51,13 @@ impl<'a> Pools<'a> {
             match &record.history {
                 History::Distilled {
                     teacher,
+                    also,
                     siblings,
                     share,
                     by,
                 } => pools.distilled.push(Taught {
                     teacher,
+                    also: also.as_deref(),
                     siblings,
                     share: *share,
                     by,
@@ -94,13 +98,18 @@ impl<'a> Taught<'a> {
         self.siblings.iter().filter_map(named)
     }
 
-    /// Whether the teacher, and no other candidate, has the largest score (or weight, where the
+    /// Whether this is its teacher, or one of two.
+    pub(super) fn is_by(&self, candidate: &Candidate) -> bool {
+        candidate.name == self.teacher || Some(candidate.name.as_str()) == self.also
+    }
+
+    /// Whether a teacher, and no other candidate, has the largest score (or weight, where the
     /// probe fits weights).
     pub(super) fn is_first(&self) -> Option<bool> {
         let of = |c: &Candidate| c.weight.unwrap_or(c.score);
-        let own = of(self.scored.candidate(self.teacher)?);
-        let others = self.scored.candidates.iter();
-        let mut others = others.filter(|c| c.name != self.teacher);
-        Some(others.all(|c| of(c) < own))
+        let all = || self.scored.candidates.iter();
+        let own = all().filter(|c| self.is_by(c)).map(of);
+        let own = own.max_by(f64::total_cmp)?;
+        Some(all().filter(|c| !self.is_by(c)).all(|c| of(c) < own))
     }
 }

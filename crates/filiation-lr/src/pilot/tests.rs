@@ -66,6 +66,7 @@ fn population(probe: &str, gain: f64) -> Vec<Record> {
                     };
                     let history = History::Distilled {
                         teacher: (*teacher).into(),
+                        also: None,
                         siblings,
                         share,
                         by: by.into(),

@@ -38,7 +38,7 @@ impl Settings {
 pub struct System {
     streams: Vec<String>,
     against: Vec<Against>,
-    /// Smooth headlines of models left out: of true teachers, and the largest of the other candidates.
+    /// Smooth headlines of models left out: of true teachers, and the largest of models without one.
     held_out: Sample,
     counts: Population,
     candidates: usize,
@@ -90,7 +90,12 @@ impl System {
             )?);
         }
         let held_out = largest(&held, |h| {
-            let own = h.known.teacher() == Some(h.candidate);
+            let own = h.known.is_taught_by(h.candidate);
+            // The other candidates of a student stand behind its teacher: among those of clean models they would
+            // make any suspect look rare.
+            if !own && h.known.taught.is_some() {
+                return None;
+            }
             let each = against
                 .iter()
                 .zip(&h.fused)
@@ -189,8 +194,8 @@ impl System {
         })
     }
 
-    /// Smooth headlines of the models, each left out of the chain that made it: of the true teacher, and
-    /// the largest of the other candidates.
+    /// Smooth headlines of the models, each left out of the chain that made it: of the true teacher, and of a
+    /// model without a teacher the largest of its candidates.
     pub const fn held_out(&self) -> &Sample {
         &self.held_out
     }
@@ -206,22 +211,19 @@ impl System {
     }
 }
 
-/// The value of the true teacher, and the largest of any other candidate.
+/// The largest value of a true teacher, and of any other candidate.
 pub(super) fn own_and_largest(
     known: &Known,
     settings: &Settings,
     llr: impl Fn(&str) -> Option<f64>,
 ) -> (Option<f64>, Option<f64>) {
-    let (mut own, mut largest) = (None, None::<f64>);
+    let mut most = [None::<f64>; 2];
     for candidate in known.candidates(&settings.streams) {
         let Some(value) = llr(candidate) else {
             continue;
         };
-        if known.teacher() == Some(candidate) {
-            own = Some(value);
-        } else {
-            largest = Some(largest.map_or(value, |l| l.max(value)));
-        }
+        let of = &mut most[usize::from(!known.is_taught_by(candidate))];
+        *of = Some(of.map_or(value, |l| l.max(value)));
     }
-    (own, largest)
+    most.into()
 }

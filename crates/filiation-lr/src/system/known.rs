@@ -34,7 +34,10 @@ pub struct Known {
 pub struct Taught {
     /// The teacher.
     pub teacher: String,
-    /// Its siblings among the candidates.
+    /// Another, of whom half of the rows are that came from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<String>,
+    /// Siblings of either among the candidates.
     pub siblings: Vec<String>,
     /// Share of the training rows.
     pub share: f64,
@@ -43,9 +46,14 @@ pub struct Taught {
 }
 
 impl Known {
-    /// The teacher, where it had one.
+    /// The teacher, where it had one; the first of two.
     pub fn teacher(&self) -> Option<&str> {
         self.taught.as_ref().map(|t| t.teacher.as_str())
+    }
+
+    /// Whether a candidate is its teacher, or one of two.
+    pub fn is_taught_by(&self, candidate: &str) -> bool {
+        self.taught.as_ref().is_some_and(|t| t.is_by(candidate))
     }
 
     /// Whether a candidate is a sibling of its teacher.
@@ -58,7 +66,7 @@ impl Known {
     /// that is no sibling of this.
     pub fn truth(&self, candidate: &str) -> Option<Proposition> {
         match &self.taught {
-            Some(taught) if taught.teacher == candidate => Some(Proposition::Distilled),
+            Some(taught) if taught.is_by(candidate) => Some(Proposition::Distilled),
             Some(_) => self.is_sibling(candidate).then_some(Proposition::Sibling),
             None if self.independent => Some(Proposition::Independent),
             None => Some(Proposition::SharedBase),
@@ -88,15 +96,22 @@ impl Known {
 }
 
 impl Taught {
+    /// Whether this is the teacher, or one of two.
+    pub fn is_by(&self, candidate: &str) -> bool {
+        self.teacher == candidate || self.also.as_deref() == Some(candidate)
+    }
+
     pub(super) fn of(history: &History) -> Option<Self> {
         match history {
             History::Distilled {
                 teacher,
+                also,
                 siblings,
                 share,
                 by,
             } => Some(Self {
                 teacher: teacher.clone(),
+                also: also.clone(),
                 siblings: siblings.clone(),
                 share: *share,
                 by: by.clone(),

@@ -22,7 +22,7 @@ pub use interval::{Draws, intervals};
 pub use known::{Known, Scores, Taught};
 pub use plan::{Needed, lineages_needed};
 pub use subject::{Frame, Leads, Subject};
-pub use summary::{AtShare, Rate, Summary, held_out};
+pub use summary::{AtShare, Rate, Summary, Unseen, held_out};
 pub use typicality::{Domain, Typicality};
 pub use validated::{Validated, Validation};
 pub use validation::{Judged, LeaveOut, judge, judge_others, permuted, repeated};

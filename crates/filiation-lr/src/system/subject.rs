@@ -72,7 +72,7 @@ pub struct Subject {
 /// is not read off another kind of case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// Candidates; all where absent. A student keeps its teacher, and every second one a sibling of it.
+    /// Candidates; all where absent. A student keeps its teachers, and every second one a sibling of them.
     pub candidates: Option<usize>,
     /// Controls whose mean leads are taken off: clean fine-tunes of other lineages, drawn for each model;
     /// all of them where absent.
@@ -194,28 +194,28 @@ impl Subject {
     /// The models of some records, in their order.
     ///
     /// # Errors
-    /// [`LrError::Contradiction`] for two histories of one model, [`LrError::Value`] for a score that is
-    /// not finite.
+    /// [`LrError::Contradiction`], [`LrError::Labels`] and [`LrError::OneModel`] for two histories of one model,
+    /// [`LrError::Repeated`] for two records of it by one probe, [`LrError::Value`] for a score that is not
+    /// finite.
     pub fn all(records: &[Record]) -> Result<Vec<Self>, LrError> {
         let mut found: Vec<Self> = Vec::new();
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut places: BTreeMap<&str, (usize, &Record)> = BTreeMap::new();
+        let mut models: BTreeMap<Digest, &Record> = BTreeMap::new();
+        let mut probes: BTreeSet<(&str, &str)> = BTreeSet::new();
         for (index, record) in records.iter().enumerate() {
-            let taught = Taught::of(&record.history);
-            let at = *places.entry(&record.suspect).or_insert_with(|| {
-                found.push(Self::of(record, taught.clone()));
-                found.len() - 1
+            let (at, first) = *places.entry(&record.suspect).or_insert_with(|| {
+                found.push(Self::of(record, Taught::of(&record.history)));
+                (found.len() - 1, record)
             });
-            let subject = &mut found[at];
-            if subject.known.taught != taught {
-                let teacher = [&subject.known.taught, &taught]
-                    .into_iter()
-                    .flatten()
-                    .next();
-                return Err(LrError::Contradiction {
+            agree(first, record)?;
+            same_model(models.entry(record.model).or_insert(record), record)?;
+            if !probes.insert((record.suspect.as_str(), record.method.name())) {
+                return Err(LrError::Repeated {
                     suspect: record.suspect.clone(),
-                    teacher: teacher.map(|t| t.teacher.clone()).unwrap_or_default(),
+                    probe: record.method.name().to_owned(),
                 });
             }
+            let subject = &mut found[at];
             let Outcome::Scored(scored) = &record.outcome else {
                 continue;
             };
@@ -246,9 +246,63 @@ impl Subject {
         }
     }
 
+    /// A candidate other than this one, drawn by the model's name.
+    pub(super) fn other_than(&self, candidate: &str) -> Option<&str> {
+        let names = self.leads.values().next()?.names.iter();
+        let others: Vec<&String> = names.filter(|name| *name != candidate).collect();
+        let at = number(&self.known) % others.len().max(1) as u64;
+        others.get(at as usize).map(|name| name.as_str())
+    }
+
     /// Whether it may stand as a control: a fine-tune held against its own base, without a teacher.
     fn is_control(&self) -> bool {
         self.known.taught.is_none() && !self.known.independent
+    }
+}
+
+/// Whether two records of one suspect say the same of it.
+fn agree(one: &Record, other: &Record) -> Result<(), LrError> {
+    let [taught, also] = [one, other].map(|r| Taught::of(&r.history));
+    if taught != also {
+        let teacher = [taught, also].into_iter().flatten().next();
+        return Err(LrError::Contradiction {
+            suspect: one.suspect.clone(),
+            teacher: teacher.map(|t| t.teacher).unwrap_or_default(),
+        });
+    }
+    let told = |r: &Record| {
+        let history = match r.history {
+            History::Distilled { .. } => "distilled",
+            History::FineTune => "fine-tune",
+            History::Independent => "independent",
+        };
+        [
+            ("digest", r.model.to_string()),
+            ("lineage", r.lineage.clone()),
+            ("history", history.to_owned()),
+        ]
+    };
+    let differ = told(one).into_iter().zip(told(other)).find(|(a, b)| a != b);
+    match differ {
+        None => Ok(()),
+        Some(((what, one_says), (_, other_says))) => Err(LrError::Labels {
+            suspect: one.suspect.clone(),
+            what,
+            one: one_says,
+            other: other_says,
+        }),
+    }
+}
+
+/// Whether two records of one digest agree on what it learned. One model may be held against two bases, under
+/// two names.
+fn same_model(one: &Record, other: &Record) -> Result<(), LrError> {
+    match Taught::of(&one.history) == Taught::of(&other.history) {
+        true => Ok(()),
+        false => Err(LrError::OneModel {
+            one: one.suspect.clone(),
+            other: other.suspect.clone(),
+        }),
     }
 }
 
@@ -313,7 +367,7 @@ impl Frame {
             let with_sibling = rand::Rng::random::<bool>(&mut rng);
             let sibling = |name: &str| with_sibling && taught.siblings.iter().any(|s| s == name);
             order.sort_by_key(|name| match *name {
-                name if name == taught.teacher => 0,
+                name if taught.is_by(name) => 0,
                 name if sibling(name) => 1,
                 _ => 2,
             });
@@ -338,12 +392,16 @@ impl Frame {
 
     /// A stream of its own for every model, whichever others there are.
     fn rng(&self, known: &Known, use_: u64) -> ChaCha8Rng {
-        let digest = Digest::of(known.name.as_bytes()).to_string();
-        let name = u64::from_str_radix(&digest[..15], 16).unwrap_or_default();
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(name << 1 | use_);
+        rng.set_stream(number(known) << 1 | use_);
         rng
     }
+}
+
+/// A number that its name gives to a model.
+fn number(known: &Known) -> u64 {
+    let digest = Digest::of(known.name.as_bytes()).to_string();
+    u64::from_str_radix(&digest[..15], 16).unwrap_or_default()
 }
 
 fn controls<'a>(pool: &[&'a Subject], stream: &str) -> Pool<'a> {

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::validation::{Judged, SIZE};
 use crate::LrError;
-use crate::calibrate::{Sample, cllr, cllr_min, dev_pav, equal_error_rate, mean_lr};
+use crate::calibrate::{
+    Sample, cllr, cllr_min, cllr_with_unseen, dev_pav, equal_error_rate, mean_lr,
+};
 
 const LEVEL: f64 = 0.95;
 
@@ -72,6 +74,20 @@ pub struct Summary {
     pub cllr_by_teacher: BTreeMap<String, f64>,
     /// By signal and share.
     pub by_share: Vec<AtShare>,
+    /// What Cllr could be at best if students of small shares scored as clean models do.
+    pub unseen: Vec<Unseen>,
+}
+
+/// The least Cllr that any system could have if students of less than a share scored as clean models do, and
+/// it told all others without fail.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Unseen {
+    /// The share of the training rows.
+    pub below: f64,
+    /// Students of less, over all.
+    pub students: f64,
+    /// Bits.
+    pub least_cllr: f64,
 }
 
 /// Students of one signal and share.
@@ -87,6 +103,9 @@ pub struct AtShare {
     pub first: Option<Rate>,
     /// Cllr of these students against all of H2, bits.
     pub cllr: Option<f64>,
+    /// What a reader who knew that it is this share or nothing could reach by the order of the ratios: Cllr_min of the
+    /// same, bits. Few students make it too small.
+    pub cllr_min: Option<f64>,
     /// Median bounded log10 LR of the teacher.
     pub median_llr: Option<f64>,
 }
@@ -131,6 +150,7 @@ impl Summary {
             mean_lr_h2: [mean, error],
             cllr_by_teacher,
             by_share: by_share(judged),
+            unseen: unseen(judged),
         })
     }
 }
@@ -162,6 +182,23 @@ fn llrs_of(judged: &[Judged], teacher: &str) -> Result<Sample, LrError> {
     llrs(judged, |j| j.teacher.as_deref() == Some(teacher))
 }
 
+fn unseen(judged: &[Judged]) -> Vec<Unseen> {
+    let mut shares: Vec<f64> = judged.iter().filter_map(|j| j.share).collect();
+    shares.sort_by(f64::total_cmp);
+    let all = shares.len() as f64;
+    let mut steps = shares.clone();
+    steps.dedup();
+    let of = |below: f64| {
+        let students = shares.partition_point(|s| *s < below) as f64 / all;
+        Unseen {
+            below,
+            students,
+            least_cllr: cllr_with_unseen(students),
+        }
+    };
+    steps.into_iter().map(of).collect()
+}
+
 fn by_share(judged: &[Judged]) -> Vec<AtShare> {
     let mut cells: Vec<(&str, f64)> = Vec::new();
     for j in judged {
@@ -177,12 +214,14 @@ fn by_share(judged: &[Judged]) -> Vec<AtShare> {
         let of = || judged.iter().filter(inside);
         let mut own: Vec<f64> = of().filter_map(|j| j.own).collect();
         own.sort_by(f64::total_cmp);
+        let of_these = llrs(judged, |j| inside(&j)).ok();
         AtShare {
             by: by.to_owned(),
             share,
             found: Rate::of(of().filter_map(|j| Some(j.p_own? <= SIZE))),
             first: Rate::of(of().filter_map(|j| j.first)),
-            cllr: llrs(judged, |j| inside(&j)).ok().map(|llrs| cllr(&llrs)),
+            cllr: of_these.as_ref().map(cllr),
+            cllr_min: of_these.and_then(|llrs| cllr_min(&llrs).ok()),
             median_llr: (!own.is_empty()).then(|| own[own.len() / 2]),
         }
     };

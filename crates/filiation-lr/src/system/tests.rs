@@ -48,6 +48,7 @@ fn population(students: usize, clean: usize, lead: f64, seed: u64) -> Vec<Subjec
             independent: false,
             taught: teacher.map(|t| Taught {
                 teacher: format!("t{t}"),
+                also: None,
                 siblings: if t < 2 {
                     vec![format!("t{}", 1 - t)]
                 } else {
@@ -296,6 +297,85 @@ fn another_population_is_judged_by_what_was_learned_here() {
     assert!(over.of == 150 && over.rate < 0.03, "{over:?}");
     let alarms = summary.false_positive_rate.expect("clean lineages");
     assert!(alarms.interval.lower < 0.01, "{alarms:?}");
+}
+
+#[test]
+fn who_cannot_be_told_costs_what_is_said() {
+    // Two of five students score as clean models do; of the best ratios of that order the rest have no end.
+    let values = (0..5).map(|at| (if at < 2 { 0.4_f64.log10() } else { 12.0 }, true));
+    let clean = (0..7).map(|_| (0.4_f64.log10(), false));
+    let sample = crate::calibrate::Sample::singly(values.chain(clean)).expect("both classes");
+    let least = crate::calibrate::cllr_with_unseen(0.4);
+    assert!((crate::calibrate::cllr(&sample) - least).abs() < 1e-9);
+    assert!((crate::calibrate::cllr_min(&sample).expect("ratios") - least).abs() < 1e-9);
+    assert_eq!(crate::calibrate::cllr_with_unseen(0.0), 0.0);
+    assert!((crate::calibrate::cllr_with_unseen(1.0) - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn a_clean_model_is_drawn_beside_clean_models() {
+    // Students of 3.5 standard deviations and clean models: the other candidates of the students stand far
+    // behind, and are none of the draws that p is among.
+    let subjects = population(80, 200, 3.5, 13);
+    let system = System::fit(&whole(&subjects), &settings(&["a"])).expect("enough");
+    assert_eq!(system.held_out().lineages(false), 200.0);
+    assert_eq!(system.held_out().lineages(true), 80.0);
+    // With each teacher left out, p of clean lineages is uniform: by quarters of four populations.
+    let mut quarters = [0_u32; 4];
+    for seed in 14..18 {
+        let subjects = population(80, 200, 3.5, seed);
+        let judged = judge(
+            &subjects,
+            &settings(&["a"]),
+            Frame::WHOLE,
+            LeaveOut::Teacher,
+        );
+        for p in judged
+            .expect("enough")
+            .iter()
+            .filter(|j| j.teacher.is_none())
+        {
+            let p = p.p_other.expect("a score");
+            quarters[((p * 4.0).ceil() as usize).clamp(1, 4) - 1] += 1;
+        }
+    }
+    // 200 each, give or take four standard deviations of a binomial count.
+    assert!(
+        quarters.iter().all(|n| n.abs_diff(200) < 50),
+        "{quarters:?}"
+    );
+}
+
+#[test]
+fn either_of_two_teachers_is_right() {
+    let mut subjects = population(40, 60, 4.0, 19);
+    for s in &mut subjects[..40] {
+        let taught = s.known.taught.as_mut().expect("a student");
+        let next =
+            ["t1", "t2", "t3", "t0"][taught.teacher[1..].parse::<usize>().expect("a number")];
+        taught.also = Some(next.to_owned());
+        taught.siblings.retain(|sibling| sibling != next);
+    }
+    use filiation_core::Proposition::Distilled;
+    let known = &whole(&subjects)[0];
+    assert_eq!([known.truth("t0"), known.truth("t1")], [Some(Distilled); 2]);
+    assert_eq!(known.truth("t3"), None);
+    let judged = judge(
+        &subjects,
+        &settings(&["a"]),
+        Frame::WHOLE,
+        LeaveOut::Lineage,
+    );
+    let judged = judged.expect("enough");
+    let first = Summary::of(&judged).expect("both classes").teacher_first;
+    assert!(first.expect("students").rate > 0.9, "{first:?}");
+    let two = Frame {
+        candidates: Some(2),
+        ..Frame::WHOLE
+    };
+    let all: Vec<&Subject> = subjects.iter().collect();
+    let kept = &two.known(&all, &all)[0].scores["a"];
+    assert!(kept.contains_key("t0") && kept.contains_key("t1"));
 }
 
 #[test]

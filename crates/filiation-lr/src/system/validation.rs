@@ -52,9 +52,10 @@ pub struct Judged {
     pub first: Option<bool>,
     /// The same where a sibling of the teacher is among the candidates.
     pub first_with_sibling: Option<bool>,
-    /// p of the largest of any other candidate among models of the population.
+    /// p of the largest of any other candidate: a clean model's among the clean lineages of the population, each
+    /// with the largest of its own candidates, of which there are as many.
     pub p_other: Option<f64>,
-    /// p of the true teacher.
+    /// p of the true teacher among the same.
     pub p_own: Option<f64>,
 }
 
@@ -96,8 +97,11 @@ pub fn judge(
             let system = System::of(training, settings)?;
             let tested = usable.iter().zip(&groups).filter(|(_, g)| g == name);
             let tested: Vec<&Subject> = tested.map(|(s, _)| *s).collect();
-            let tested = frame.known(&tested, &rest);
-            let judged = tested.iter().map(|k| judged(&system, k, settings));
+            let scored = frame.known(&tested, &rest);
+            let judged = tested.iter().zip(&scored).map(|(subject, known)| {
+                let unseen = training.without.and_then(|t| subject.other_than(t));
+                judged(&system, known, settings, unseen)
+            });
             Ok((*name, judged.collect()))
         })
         .collect::<Result<_, LrError>>()?;
@@ -126,7 +130,7 @@ pub fn judge_others(
     let others = frame.known(&others, &others);
     Ok(others
         .iter()
-        .map(|k| judged(&system, k, settings))
+        .map(|k| judged(&system, k, settings, None))
         .collect())
 }
 
@@ -184,7 +188,9 @@ fn groups(subjects: &[&Subject], leave_out: LeaveOut) -> Vec<String> {
     known.iter().map(group).collect()
 }
 
-fn judged(system: &System, known: &Known, settings: &Settings) -> Judged {
+/// `unseen` is a candidate that p of a clean model passes over: models of the population were not scored with
+/// the teacher that is left out, and the largest of eight is no draw beside the largest of seven.
+fn judged(system: &System, known: &Known, settings: &Settings, unseen: Option<&str>) -> Judged {
     let raw = |c: &str| system.unbounded(&known.scores, c);
     let bounded = |c: &str| Some(system.llr(&known.scores, c)?.log10);
     let (own, largest_other) = own_and_largest(known, settings, bounded);
@@ -194,6 +200,8 @@ fn judged(system: &System, known: &Known, settings: &Settings) -> Judged {
         _ => None,
     };
     let taught = known.taught.as_ref();
+    let as_many = |c: &str| raw(c).filter(|_| taught.is_some() || Some(c) != unseen);
+    let (_, drawn) = own_and_largest(known, settings, as_many);
     let has_sibling = taught.is_some_and(|t| !t.siblings.is_empty());
     let p = |llr: f64| {
         let n = system.held_out().lineages(false);
@@ -210,7 +218,7 @@ fn judged(system: &System, known: &Known, settings: &Settings) -> Judged {
         largest_other,
         first,
         first_with_sibling: first.filter(|_| has_sibling),
-        p_other: raw_other.map(p),
+        p_other: drawn.map(p),
         p_own: raw_own.map(p),
     }
 }
