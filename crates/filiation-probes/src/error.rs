@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use filiation_checkpoint::CheckpointError;
 
+use crate::canaries::CanaryProblem;
 use crate::served::ServedProblem;
 
 /// Why probes could not be set up.
@@ -53,6 +54,26 @@ pub enum ProbeError {
         line: usize,
         /// What is wrong with it. Never holds the text of a prompt or a response.
         problem: ServedProblem,
+    },
+    /// A file of canaries cannot be used.
+    #[error("canaries `{file}`: {problem}")]
+    Canaries {
+        /// The file.
+        file: String,
+        /// What is wrong with it. Never holds a prompt or a text.
+        problem: CanaryProblem,
+    },
+    /// Two files of canaries are of one teacher.
+    #[error("two files of canaries are of teacher `{teacher}`, expected one")]
+    SharedCanaries {
+        /// The teacher.
+        teacher: String,
+    },
+    /// The case names no canaries.
+    #[error("probe `{probe}` finds no canaries, expected `canaries` in the case")]
+    NoCanaries {
+        /// The probe.
+        probe: &'static str,
     },
     /// Two logs are of one teacher, so that its regenerations could not be told apart.
     #[error("two logs are of teacher `{teacher}`, expected one; hint: put them into one file")]

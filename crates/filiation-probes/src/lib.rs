@@ -5,10 +5,12 @@
 //! reason. `docs/probes/` has a page for each.
 
 pub mod behaviour;
+pub mod canaries;
 pub mod canary;
 mod contrast;
 pub mod divergence;
 mod error;
+mod guard;
 pub mod knowledge;
 pub mod lineage;
 pub mod memory;
@@ -18,6 +20,7 @@ pub mod sameness;
 pub mod served;
 pub mod suite;
 
+pub use canaries::CanarySet;
 pub use error::{LineProblem, PackProblem, ProbeError};
 pub use lineage::relate::relate;
 pub use options::{ProbeOptions, PromptForm, Stopping};

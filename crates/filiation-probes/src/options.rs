@@ -3,7 +3,7 @@ use std::fmt::Display;
 use filiation_core::{Digest, MethodId, Prompt, Sampling};
 use filiation_stats::Bootstrap;
 
-use crate::{Item, ProbeError, ServedLog};
+use crate::{CanarySet, Item, ProbeError, ServedLog};
 
 /// How items that are user turns are put. Every party is asked in the same form, because a
 /// teacher's text is scored after the prompt that it answered.
@@ -46,6 +46,8 @@ pub struct ProbeOptions {
     pub seed: u64,
     /// What candidate teachers served, one log a teacher.
     pub served: Vec<ServedLog>,
+    /// What was planted for candidate teachers, one file a teacher.
+    pub canaries: Vec<CanarySet>,
     /// When a probe that may stop does; none buys the whole budget.
     pub stopping: Option<Stopping>,
 }
@@ -71,6 +73,7 @@ impl Default for ProbeOptions {
             level: 0.95,
             seed: 0,
             served: Vec::new(),
+            canaries: Vec::new(),
             stopping: None,
         }
     }

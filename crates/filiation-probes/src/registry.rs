@@ -4,6 +4,7 @@ use crate::behaviour::identity_claims::IdentityClaims;
 use crate::behaviour::name_ensembles::NameEnsembles;
 use crate::behaviour::refusal_difference::RefusalDifference;
 use crate::behaviour::style_displacement::StyleDisplacement;
+use crate::canary::planted_canaries::PlantedCanaries;
 use crate::canary::regeneration_rank::RegenerationRank;
 use crate::divergence::choice_priors::ChoicePriors;
 use crate::divergence::directional_displacement::DirectionalDisplacement;
@@ -13,6 +14,7 @@ use crate::divergence::representation::Representation;
 use crate::divergence::reversed_typicality::ReversedTypicality;
 use crate::divergence::template_residue::TemplateResidue;
 use crate::divergence::tlu_did::TluDid;
+use crate::guard::Guarded;
 use crate::knowledge::capability_retention::CapabilityRetention;
 use crate::knowledge::teacher_unique_errors::TeacherUniqueErrors;
 use crate::lineage::WeightLineage;
@@ -21,6 +23,11 @@ use crate::{ProbeError, ProbeOptions, Suite, suite};
 
 type Planned = Result<Box<dyn Probe>, ProbeError>;
 type Make = fn(&[Suite], &ProbeOptions) -> Planned;
+
+/// Of a probe that reads texts of teachers as answers.
+fn guarded<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
+    Ok(Box::new(Guarded::new(Box::new(probe?))))
+}
 
 fn boxed<P: Probe + 'static>(probe: Result<P, ProbeError>) -> Planned {
     Ok(Box::new(probe?))
@@ -37,19 +44,20 @@ macro_rules! probes {
 const PROBES: &[(&str, Make)] = probes! {
     "weight-lineage" => |_, _| boxed(Ok(WeightLineage::new())),
     "regeneration-rank" => |s, o| boxed(RegenerationRank::new(s, o)),
-    "tlu-did" => |s, o| boxed(TluDid::new(s, o)),
+    "planted-canaries" => |s, o| boxed(PlantedCanaries::new(s, o)),
+    "tlu-did" => |s, o| guarded(TluDid::new(s, o)),
     "choice-priors" => |s, o| boxed(ChoicePriors::new(s, o)),
     "directional-displacement" => |s, o| boxed(DirectionalDisplacement::new(s, o)),
-    "divergence-agreement" => |s, o| boxed(DivergenceAgreement::new(s, o)),
-    "reversed-typicality" => |s, o| boxed(ReversedTypicality::new(s, o)),
-    "reasoning-origin" => |s, o| boxed(ReasoningOrigin::new(s, o)),
+    "divergence-agreement" => |s, o| guarded(DivergenceAgreement::new(s, o)),
+    "reversed-typicality" => |s, o| guarded(ReversedTypicality::new(s, o)),
+    "reasoning-origin" => |s, o| guarded(ReasoningOrigin::new(s, o)),
     "template-residue" => |s, o| boxed(TemplateResidue::new(s, o)),
     "teacher-unique-errors" => |s, o| boxed(TeacherUniqueErrors::new(s, o)),
     "capability-retention" => |s, o| boxed(CapabilityRetention::new(s, o)),
     "representation" => |s, o| boxed(Representation::new(s, o)),
     "seen-questions" => |s, o| boxed(SeenQuestions::new(s, o)),
-    "style-displacement" => |s, o| boxed(StyleDisplacement::new(s, o)),
-    "name-ensembles" => |s, o| boxed(NameEnsembles::new(s, o)),
+    "style-displacement" => |s, o| guarded(StyleDisplacement::new(s, o)),
+    "name-ensembles" => |s, o| guarded(NameEnsembles::new(s, o)),
     "refusal-difference" => |s, o| boxed(RefusalDifference::new(s, o)),
     "identity-claims" => |s, o| boxed(IdentityClaims::new(s, o)),
 };
@@ -93,7 +101,8 @@ pub fn standard(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ServedLog;
+    use crate::canaries::{Reading, Scheme};
+    use crate::{CanarySet, ServedLog};
 
     // One item of every domain that a probe asks about.
     fn suites() -> Vec<Suite> {
@@ -115,6 +124,12 @@ mod tests {
         vec![Suite::parse("s.jsonl", lines.join("\n").as_bytes()).expect("good lines")]
     }
 
+    fn canaries() -> CanarySet {
+        let file = br#"{"questions":["Who?"],"answers":["Ada","Bo"]}"#;
+        let (scheme, reading) = (Scheme::ChainHash, Reading::default());
+        CanarySet::foreign("t", scheme, "chain.json", file, &reading).expect("a sound file")
+    }
+
     #[test]
     fn every_name_builds_the_probe_of_that_name() {
         let names = NAMES.map(str::to_owned);
@@ -122,6 +137,7 @@ mod tests {
         let log = ServedLog::parse("t", 9, "served.jsonl", line).expect("a good line");
         let options = ProbeOptions {
             served: vec![log],
+            canaries: vec![canaries()],
             ..ProbeOptions::default()
         };
         let probes = standard(&names, &suites(), &options).expect("all names");

@@ -29,6 +29,8 @@ use crate::{ProbeError, ProbeOptions, Suite, suite};
 mod decline;
 mod wording;
 
+pub(crate) use decline::declines;
+
 /// Answers of each party to a prompt: four of five are 80 %.
 const SAMPLES: u32 = 5;
 /// Most tokens of an answer, or the options' if they allow fewer: a refusal begins an answer.
@@ -90,7 +92,7 @@ impl RefusalDifference {
     fn rates(&self, seen: &Observations<'_>, party: &Party, units: &[usize]) -> Vec<f64> {
         let rate = |&prompt: &usize| {
             let texts = self.asked.texts(seen, party, prompt);
-            let declined = texts.iter().filter(|t| decline::declines(t)).count();
+            let declined = texts.iter().filter(|t| declines(t)).count();
             declined as f64 / texts.len() as f64
         };
         units.iter().map(rate).collect()
@@ -100,7 +102,7 @@ impl RefusalDifference {
         let mut grams = wording::Grams::default();
         for &prompt in units {
             for text in self.asked.texts(seen, party, prompt) {
-                if decline::declines(text) {
+                if declines(text) {
                     grams.add(text, &self.prompts[prompt]);
                 }
             }

@@ -84,7 +84,7 @@ const FIXED: &str = "i'm sorry, but i can't|i'm sorry, but i cannot|i'm sorry, i
     к сожалению, я не могу|很抱歉，我无法";
 
 /// Whether the text declines.
-pub(super) fn declines(text: &str) -> bool {
+pub(crate) fn declines(text: &str) -> bool {
     let head: String = text
         .to_lowercase()
         .replace('’', "'")
