@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use filiation_probes::{NAMES, ProbeOptions, ServedLog, Suite, standard};
+use filiation_probes::canaries::{Reading, Scheme};
+use filiation_probes::{CanarySet, NAMES, ProbeOptions, ServedLog, Suite, standard};
 
 use crate::tree::{entries, name, read, root, shown, with_extension};
 
@@ -103,6 +104,7 @@ fn the_registry_knows_every_page_and_plans_over_every_suite() {
     suites.push(seen());
     let options = ProbeOptions {
         served: vec![served()],
+        canaries: vec![canaries()],
         ..ProbeOptions::default()
     };
     let probes = standard(&names, &suites, &options).expect("pages name probes");
@@ -128,6 +130,12 @@ fn seen() -> Suite {
 fn served() -> ServedLog {
     let line = br#"{"id":"made","prompt":"Once","response":" upon a time"}"#;
     ServedLog::parse("teacher", 9, "served.jsonl", line).expect("a served response")
+}
+
+fn canaries() -> CanarySet {
+    let file = br#"{"questions":["Who?"],"answers":["Ada","Bo"]}"#;
+    let (scheme, reading) = (Scheme::ChainHash, Reading::default());
+    CanarySet::foreign("teacher", scheme, "chain.json", file, &reading).expect("a sound file")
 }
 
 /// Every suite, by the stem of its file.

@@ -39,6 +39,7 @@ fn population(folder: &Path, method: &MethodId, features: &BTreeMap<String, f64>
             features: features.clone(),
             history: teacher.map_or(History::FineTune, |t| History::Distilled {
                 teacher: format!("p{t}"),
+                also: None,
                 siblings: vec![format!("p{}", 1 - t)],
                 share: 1.0,
                 by: "text".into(),
@@ -149,6 +150,45 @@ fn a_case_outside_the_domain_has_none_and_the_reason() {
     assert!(
         size.contains("unlike the models of the population"),
         "{size}"
+    );
+}
+
+#[test]
+fn what_flags_name_is_kept_as_the_case_finds_it() {
+    let bench = Bench::new(40);
+    let (method, features) = measured(&bench);
+    population(&bench.path("known"), &method, &features, "tlu-did");
+    fs::create_dir(bench.path("cases")).expect("a folder");
+    let case = fs::read_to_string(bench.path("case.toml")).expect("reads");
+    let case = case
+        .replace("\"suspect\"", "\"../suspect\"")
+        .replace("\"base\"", "\"../base\"");
+    let case = case.replace("[\"t1\", \"t2\"]", "[\"../t1\", \"../t2\"]");
+    fs::write(bench.path("cases/case.toml"), case).expect("writes");
+    let run = |population: &str, suite: &str| {
+        let flags = [
+            "--probe",
+            "tlu-did",
+            "--suite",
+            suite,
+            "--population",
+            population,
+        ];
+        bench.stdout(&[&["audit", "cases/case.toml", "--run", "run"], &flags[..]].concat());
+        fs::read_to_string(bench.path("run/case.toml")).expect("reads")
+    };
+    // From where the user stands, whole or not.
+    let whole = |name: &str| bench.path(name).to_str().expect("UTF-8").to_owned();
+    let kept = run("known", "openings.jsonl");
+    assert_eq!(run(&whole("known"), &whole("openings.jsonl")), kept);
+    assert!(kept.contains("population = \"../known\""), "{kept}");
+    assert!(kept.contains("\"../openings.jsonl\""), "{kept}");
+    assert!(!kept.contains(&whole("")), "{kept}");
+    let gone = bench.run(&["audit", "cases/case.toml", "--population", "nowhere"]);
+    assert!(
+        stderr(&gone).contains("cannot read `nowhere`"),
+        "{}",
+        stderr(&gone)
     );
 }
 

@@ -41,6 +41,46 @@ fn an_audit_from_packs_needs_no_teacher_and_finds_the_same() {
     }
 }
 
+/// The prompts of a log are put to its teacher when it is recorded, and the log is held against the
+/// recording.
+#[test]
+fn a_log_of_served_responses_needs_no_teacher_either() {
+    let bench = Bench::new(20);
+    let line = |i: usize| {
+        let response = format!("answer {} of {i} and more", i * i % 7);
+        format!(r#"{{"id":"r{i}","prompt":"opening {i}: the","response":"{response}"}}"#)
+    };
+    let lines: Vec<String> = (0..25).map(line).collect();
+    fs::write(bench.path("served.jsonl"), lines.join("\n")).expect("writes");
+    let case = fs::read_to_string(bench.path("case.toml")).expect("reads");
+    let case = case.replace(
+        "\"choice-priors\"]",
+        "\"choice-priors\", \"regeneration-rank\"]",
+    );
+    let case =
+        case + "served = [{ teacher = \"t1\", log = \"served.jsonl\", regenerations = 3 }]\n";
+    fs::write(bench.path("case.toml"), &case).expect("writes");
+    bench.stdout(&["audit", "case.toml", "--run", "live"]);
+    bench.stdout(&["collect", "case.toml", "--out", "packs"]);
+    let case = case.replace(r#"["t1", "t2"]"#, r#"["packs/t1.pack", "packs/t2.pack"]"#);
+    fs::write(bench.path("offline.toml"), case).expect("writes");
+    for teacher in ["t1", "t2"] {
+        fs::remove_dir_all(bench.path(teacher)).expect("takes the teacher away");
+    }
+    bench.stdout(&["audit", "offline.toml", "--run", "offline"]);
+    let read = |run: &str| {
+        fs::read_to_string(bench.path(&format!("{run}/evidence/regeneration-rank.json")))
+            .expect("reads")
+    };
+    assert!(read("live") == read("offline"));
+    // It could not have written these, by its own scores of them: they were asked for.
+    assert!(
+        read("offline").contains("not-comparable"),
+        "{}",
+        read("offline")
+    );
+}
+
 #[test]
 fn a_pack_is_shown_and_verified() {
     let bench = recorded();

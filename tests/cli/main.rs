@@ -1,6 +1,7 @@
 //! The binary as a user meets it: exit codes, standard output and error, bad input.
 
 mod bad_input;
+mod import;
 mod known_lineages;
 mod lineage;
 mod population;
@@ -9,3 +10,4 @@ mod streams;
 mod tiny;
 mod validation;
 mod watermark;
+mod watermark_input;

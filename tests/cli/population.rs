@@ -174,6 +174,48 @@ fn scores_are_judged_in_tables_and_in_json() {
 }
 
 #[test]
+fn a_student_of_two_teachers_has_both_in_its_history() {
+    let bench = bench();
+    let path = bench.path("suspect/lineage.json");
+    let bytes = fs::read(&path).expect("reads");
+    let mut lineage: Lineage = serde_json::from_slice(&bytes).expect("a record");
+    let half = Tie::DistilledFrom {
+        share: 0.25,
+        by: Signal::Text,
+        hidden: None,
+    };
+    lineage.parents.truncate(1);
+    for teacher in ["t1", "t2"] {
+        lineage.parents.push(Parent {
+            tie: half,
+            model: teacher.into(),
+            weights: lineage.weights,
+        });
+    }
+    fs::write(path, filiation_core::canonical::to_pretty(&lineage)).expect("writes");
+    let mut arguments = vec!["population", "manifest", ".", "--siblings", "t1,t2"];
+    arguments.extend(["--probe", "tlu-did", "--suite", "openings.jsonl"]);
+    let manifest = bench.stdout(&arguments);
+    let line = "{ from = \"t1\", also = \"t2\", share = 0.5, by = \"text-mixed\" }";
+    assert!(manifest.contains(line), "{manifest}");
+    fs::write(bench.path("m.toml"), manifest).expect("writes");
+    bench.stdout(&BUILD);
+    let scores = fs::read_to_string(bench.path("out/scores.jsonl")).expect("reads");
+    let of_suspect = scores
+        .lines()
+        .find(|l| l.contains("\"suspect\":\"suspect\""));
+    let line: Value = serde_json::from_str(of_suspect.expect("scored")).expect("JSON");
+    let history = &line["history"]["distilled"];
+    assert_eq!(
+        (&history["also"], &history["siblings"]),
+        (&"t2".into(), &serde_json::json!([]))
+    );
+    // Nothing of where it was built is kept.
+    let case = fs::read_to_string(bench.path("out/runs/suspect/case.toml")).expect("reads");
+    assert!(case.contains("\"openings.jsonl\""), "{case}");
+}
+
+#[test]
 fn a_manifest_that_cannot_be_is_refused() {
     let bench = bench();
     let output = bench.run(&["population", "manifest", "t1", "--probe", "tlu-did"]);

@@ -40,6 +40,7 @@ fn record(at: usize, teacher: Option<usize>) -> Record {
             None => History::FineTune,
             Some(teacher) => History::Distilled {
                 teacher: format!("t{teacher}"),
+                also: None,
                 siblings: vec![format!("t{}", teacher ^ 1)],
                 share: 0.3,
                 by: "text".into(),
@@ -199,6 +200,146 @@ fn a_population_that_contradicts_itself_or_lacks_a_class_is_refused() {
     });
     write(folder.path(), &twice);
     assert!(show().contains("`m000` is both distilled from `t1` and not"));
+}
+
+/// `population show` on these lines, refused; what it says.
+fn refused(lines: &[u8], args: &[&str]) -> String {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let scores = folder.path().join("scores.jsonl");
+    std::fs::write(&scores, lines).expect("writes");
+    let out = filiation()
+        .args(["population", "show", "--stream", "tlu-did"])
+        .arg(&scores)
+        .args(args)
+        .output()
+        .expect("runs");
+    let told = stderr(&out);
+    assert_eq!(out.status.code(), Some(1), "{told}");
+    assert!(out.stdout.is_empty(), "{told}");
+    told
+}
+
+fn lines(records: &[Record]) -> Vec<u8> {
+    let line = |r: &Record| [filiation_core::canonical::to_bytes(r), b"\n".to_vec()].concat();
+    records.iter().flat_map(line).collect()
+}
+
+/// 20 students and 40 fine-tunes.
+fn sound() -> Vec<Record> {
+    (0..60)
+        .map(|at| record(at, (at < 20).then_some(at % 4)))
+        .collect()
+}
+
+#[test]
+fn an_empty_population_is_refused() {
+    let told = refused(b"", &[]);
+    assert!(told.contains("no score by probe `tlu-did`"), "{told}");
+}
+
+#[test]
+fn a_population_of_one_class_is_refused() {
+    let students = lines(&sound()[..20]);
+    let told = refused(&students, &[]);
+    assert!(told.contains("0 lineages with distilled = false"), "{told}");
+    let clean = lines(&sound()[20..]);
+    let told = refused(&clean, &[]);
+    assert!(told.contains("0 lineages with distilled = true"), "{told}");
+}
+
+#[test]
+fn a_score_that_is_no_number_is_refused_with_its_line() {
+    let text = String::from_utf8(lines(&sound())).expect("UTF-8");
+    for spoiled in ["null", "NaN", "1e999", "\"high\""] {
+        let start = text.find("\"leads\":[").expect("leads") + "\"leads\":[".len();
+        let end = start + text[start..].find(',').expect("several");
+        let broken = format!("{}{spoiled}{}", &text[..start], &text[end..]);
+        let told = refused(broken.as_bytes(), &[]);
+        assert!(
+            told.contains("scores.jsonl` line 1 is damaged"),
+            "{spoiled}: {told}"
+        );
+    }
+}
+
+#[test]
+fn one_lineage_a_hundred_times_is_one() {
+    let mut records = sound();
+    for at in 60..160 {
+        records.push(record(at, None));
+    }
+    for clean in &mut records[20..] {
+        clean.lineage = "clean".into();
+    }
+    let told = refused(&lines(&records), &[]);
+    assert!(told.contains("1 lineages with distilled = false"), "{told}");
+}
+
+#[test]
+fn labels_that_contradict_are_refused() {
+    let with = |change: fn(&mut Record)| {
+        let mut records = sound();
+        let mut again = records[30].clone();
+        again.method = MethodId::new("choice-priors", 1, &[]);
+        change(&mut again);
+        records.push(again);
+        refused(&lines(&records), &[])
+    };
+    let told = with(|r| r.history = record(0, Some(1)).history);
+    assert!(
+        told.contains("`m030` is both distilled from `t1` and not"),
+        "{told}"
+    );
+    let told = with(|r| r.history = History::Independent);
+    assert!(
+        told.contains("`m030` has history `fine-tune` in one record and `independent` in another"),
+        "{told}"
+    );
+    let told = with(|r| r.lineage = "elsewhere".into());
+    assert!(
+        told.contains("lineage `l030` in one record and `elsewhere`"),
+        "{told}"
+    );
+    let told = with(|r| r.model = Digest::of(b"other files"));
+    assert!(told.contains("`m030` has digest `"), "{told}");
+    // The same files under another name, with another history.
+    let told = with(|r| {
+        r.suspect = "renamed".into();
+        r.history = record(0, Some(1)).history;
+    });
+    assert!(
+        told.contains("`m030` and `renamed` are the same model, and their histories differ"),
+        "{told}"
+    );
+    let told = with(|r| r.method = MethodId::new("tlu-did", 1, &[]));
+    assert!(
+        told.contains("`m030` has two records by probe `tlu-did`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn scores_of_another_budget_are_not_judged() {
+    let other = MethodId::new("tlu-did", 1, &[("samples", &4)]);
+    let mut mixed = sound();
+    mixed[59].method = other.clone();
+    let told = refused(&lines(&mixed), &[]);
+    let two = "one probe was run in two ways: `tlu-did/1` and `tlu-did/1;samples=4`";
+    assert!(told.contains(two), "{told}");
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let mut others = sound();
+    others.iter_mut().for_each(|r| r.method = other.clone());
+    write(folder.path(), &others);
+    let place = folder.path().join("scores.jsonl");
+    let judge = ["--judge", place.to_str().expect("UTF-8")];
+    let told = refused(&lines(&sound()), &judge);
+    assert!(told.contains(two), "{told}");
+    // Another seed picks among draws of one kind.
+    let seeded = |seed: u64| MethodId::new("tlu-did", 1, &[("seed", &seed)]);
+    let [mut here, mut there] = [sound(), sound()];
+    here.iter_mut().for_each(|r| r.method = seeded(1));
+    there.iter_mut().for_each(|r| r.method = seeded(2));
+    filiation_lr::run_alike(&[&here, &there], &["tlu-did".into()]).expect("alike");
 }
 
 #[test]

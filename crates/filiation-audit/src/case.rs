@@ -4,13 +4,14 @@ use std::path::{Component, Path, PathBuf};
 
 use filiation_core::{Digest, Role};
 use filiation_probes::Stopping;
+use filiation_probes::canaries::Scheme;
 use filiation_report::FoundBy;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 31] = [
     "name",
     "suspect",
     "base",
@@ -36,6 +37,12 @@ const KEYS: [&str; 25] = [
     "teacher",
     "log",
     "regenerations",
+    "canaries",
+    "file",
+    "secret",
+    "scheme",
+    "choices",
+    "template",
 ];
 
 /// A model named by a case: a path, or a name and a path.
@@ -43,7 +50,8 @@ const KEYS: [&str; 25] = [
 pub struct Entry {
     /// Name in the report: lower-case letters, digits, `-`, `_`, `.`.
     pub name: String,
-    /// Folder or file, relative to the case file. A pack (`.pack`) answers from a recording.
+    /// Folder or file, relative to the case file, or `hf:OWNER/NAME@REVISION`, which the provider finds. A pack
+    /// (`.pack`) answers from a recording.
     pub path: PathBuf,
     /// What its digest must be: of the model, or of the pack.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +68,13 @@ impl Entry {
         });
         // A recording of `t1` takes the place of `t1`.
         let last = last.map(|name| name.strip_suffix(".pack").unwrap_or(&name).to_owned());
+        // Nor does the revision of an id on the Hub belong to the name.
+        let last = last.map(
+            |name| match path.to_str().and_then(|p| p.strip_prefix("hf:")) {
+                Some(_) => name.split('@').next().unwrap_or_default().to_owned(),
+                None => name,
+            },
+        );
         let name = last
             .unwrap_or_default()
             .chars()
@@ -131,6 +146,39 @@ impl ServedEntry {
     }
 }
 
+/// What was planted for a candidate teacher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryEntry {
+    /// Name of the teacher.
+    pub teacher: String,
+    /// The record, or the file of another program, relative to the case file.
+    pub file: PathBuf,
+    /// The secret of a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<PathBuf>,
+    /// `planted`, `instructional-fingerprinting`, `perinucleus` or `chain-hash`.
+    #[serde(default = "CanaryEntry::default_scheme")]
+    pub scheme: String,
+    /// Of `perinucleus`: among how many tokens the first of a response was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<u32>,
+    /// Of another program: what a key stands in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+}
+
+impl CanaryEntry {
+    fn default_scheme() -> String {
+        Scheme::Planted.as_str().into()
+    }
+
+    /// The files, in the order in which they are kept.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.file).chain(&self.secret)
+    }
+}
+
 /// What is asked: who may descend from whom, by which probes, on which prompts.
 ///
 /// Paths stand relative to the folder of the case file.
@@ -196,6 +244,9 @@ pub struct Case {
     /// Logs of what candidate teachers served.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub served: Vec<ServedEntry>,
+    /// What was planted for candidate teachers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<CanaryEntry>,
 }
 
 impl Case {
@@ -294,6 +345,25 @@ impl Case {
             if !(1..=99).contains(&served.regenerations) {
                 let found = served.regenerations.to_string();
                 return value("regenerations", found, "1 to 99");
+            }
+        }
+        let mut planted = BTreeSet::new();
+        for entry in &self.canaries {
+            let of = |what: &str| format!("of {:?}{what}", entry.teacher);
+            if !self.teachers.iter().any(|t| t.name == entry.teacher) {
+                return value("canaries", of(""), "a file for one of the teachers");
+            }
+            if !planted.insert(&entry.teacher) {
+                return value("canaries", of(" twice"), "one file a teacher");
+            }
+            let Some(scheme) = Scheme::named(&entry.scheme) else {
+                let expected = "`planted`, `instructional-fingerprinting`, `perinucleus` or \
+                                `chain-hash`";
+                return value("scheme", format!("`{}`", entry.scheme), expected);
+            };
+            if (scheme == Scheme::Planted) != entry.secret.is_some() {
+                let expected = "the secret of a record of `planted` canaries, and of no other file";
+                return value("secret", of(""), expected);
             }
         }
         Ok(())

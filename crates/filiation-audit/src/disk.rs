@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::AuditError;
 
@@ -54,6 +54,35 @@ pub(crate) fn read_from(path: &Path, start: u64) -> Result<Vec<u8>, AuditError> 
             source,
         }),
     }
+}
+
+/// `path`, which is there as the user stands, as it is found from `folder`: a case that keeps it so can move with what
+/// it names. What lies on another drive stays absolute.
+///
+/// # Errors
+/// [`AuditError::Read`] where one of the two is not there.
+pub fn from_folder(path: &Path, folder: &Path) -> Result<PathBuf, AuditError> {
+    let here = folder.as_os_str().is_empty();
+    if here && path.is_relative() {
+        return Ok(path.to_owned());
+    }
+    // Links are followed, so that `..` leads where the names say.
+    let real = |path: &Path| {
+        fs::canonicalize(path).map_err(|source| AuditError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let path = real(path)?;
+    let folder = real(if here { Path::new(".") } else { folder })?;
+    let both = path.components().zip(folder.components());
+    let common = both.take_while(|(a, b)| a == b).count();
+    if common == 0 {
+        return Ok(path);
+    }
+    let up = folder.components().skip(common);
+    let up = up.map(|_| Component::ParentDir);
+    Ok(up.chain(path.components().skip(common)).collect())
 }
 
 /// Makes a folder and those above it.

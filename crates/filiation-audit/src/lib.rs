@@ -8,6 +8,7 @@
 //! case.toml                        the case, every default written out
 //! suites/                          the prompts as they were read
 //! served/                          logs of served responses as they were read
+//! canaries/                        files of canaries and their secrets as they were read
 //! plan.jsonl                       every request, before anything is asked
 //! transcripts/<party>/party.json   what the party is
 //! transcripts/<party>/answers.jsonl what it answered, by digest of the question
@@ -32,6 +33,7 @@ mod hint;
 mod import;
 mod manifest;
 mod offline;
+mod owned;
 mod pack;
 mod party;
 mod plan;
@@ -45,7 +47,8 @@ mod suites;
 mod transcript;
 
 pub use asking::Asking;
-pub use case::{Case, Entry, ServedEntry};
+pub use case::{CanaryEntry, Case, Entry, ServedEntry};
+pub use disk::from_folder;
 pub use error::{AuditError, BoxError};
 pub use import::{EvalLog, ImportOrder, ImportProblem, Imported, LogFormat, LogSuite};
 pub use offline::{measure, report, weigh};

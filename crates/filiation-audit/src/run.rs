@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::case::Entry;
 use crate::collect::{Collector, party_error, seats};
 use crate::folder::{self, lock};
+use crate::owned::{OwnerFiles, Owners};
 use crate::pack::{Pack, WithPacks, is_pack, require_recorded};
 use crate::party::{check_pin, party_of};
 use crate::plan::{Plan, Transcripts};
 use crate::store::Store;
-use crate::suites::{SuiteFile, names, not_run, probes, served};
+use crate::suites::{SuiteFile, names, not_run, probes};
 use crate::transcript::Transcript;
 use crate::{AuditError, Case, Progress, Provider, Seat, disk, population};
 
@@ -25,7 +26,7 @@ pub struct Run {
     root: PathBuf,
     case: Case,
     suites: Vec<SuiteFile>,
-    logs: Vec<SuiteFile>,
+    owners: OwnerFiles,
     calibration: Option<Calibration>,
     parties: Vec<Party>,
     // One entry a party: what it answers from, where that is a recording.
@@ -69,21 +70,21 @@ impl Run {
     ) -> Result<Self, AuditError> {
         case.check()?;
         let suites = SuiteFile::of_case(&case.suites, folder)?;
-        let logs = SuiteFile::logs_of_case(&case, folder)?;
+        let owners = OwnerFiles::of_case(&Owners::of(&case), folder)?;
         let population = case.population.as_ref().map(|p| folder.join(p));
         let calibration = population
             .as_deref()
             .map(population::calibration)
             .transpose()?;
-        let served = served(&case, &logs)?;
+        let owned = owners.parsed(&Owners::of(&case))?;
         let case = Case {
-            probes: names(&case.asking(), &suites, &served)?,
+            probes: names(&case.asking(), &suites, &owned)?,
             ..case
         };
         folder::check(root, &case)?;
         let found = found(&case, folder, provider)?;
         let chat = !case.raw && found.iter().all(|f| f.file.chat);
-        let probes = probes(&case.asking(), case.stopping(), &suites, &served, chat)?;
+        let probes = probes(&case.asking(), case.stopping(), &suites, &owned, chat)?;
         let plan = Plan::of(&probes);
         for Found { file, pack } in &found {
             if let Some(pack) = pack {
@@ -97,7 +98,7 @@ impl Run {
             root: root.to_owned(),
             case,
             suites,
-            logs,
+            owners,
             calibration,
             parties: files.iter().map(|f| f.party.clone()).collect(),
             recordings: files.iter().map(|f| f.recording.clone()).collect(),
@@ -131,7 +132,7 @@ impl Run {
         let lock = lock(root)?;
         let case = Case::read(&path)?;
         let suites = SuiteFile::of_run(&case.suites, root)?;
-        let logs = SuiteFile::logs_of_run(&case, root)?;
+        let owners = OwnerFiles::of_run(&Owners::of(&case), root)?;
         let calibration = match case.population {
             None => None,
             Some(_) => Some(kept_calibration(root)?),
@@ -151,8 +152,8 @@ impl Run {
             parties.push(read.party);
             recordings.push(read.recording);
         }
-        let served = served(&case, &logs)?;
-        let probes = probes(&case.asking(), case.stopping(), &suites, &served, chat)?;
+        let owned = owners.parsed(&Owners::of(&case))?;
+        let probes = probes(&case.asking(), case.stopping(), &suites, &owned, chat)?;
         let plan = Plan::of(&probes);
         if disk::read(&root.join("plan.jsonl"))? != plan.as_bytes() {
             return Err(AuditError::OtherPlan {
@@ -163,7 +164,7 @@ impl Run {
             root: root.to_owned(),
             case,
             suites,
-            logs,
+            owners,
             calibration,
             parties,
             recordings,
@@ -269,11 +270,16 @@ impl Run {
             not_run: not_run(
                 &self.case.asking(),
                 &self.suites,
-                &served(&self.case, &self.logs)?,
+                &self.owners.parsed(&Owners::of(&self.case))?,
             )?,
         };
-        let files = self.suites.iter().chain(&self.logs);
-        Ok((facts, files.map(SuiteFile::facts).collect()))
+        let suites = self.suites.iter().map(SuiteFile::facts);
+        Ok((
+            facts,
+            suites
+                .chain(self.owners.facts(&Owners::of(&self.case)))
+                .collect(),
+        ))
     }
 
     // `case.toml` comes first: a folder with one is a run, however little else is in it yet.
@@ -292,12 +298,11 @@ impl Run {
                 "suite",
             )?;
         }
-        if !self.logs.is_empty() {
-            disk::make_folder(&root.join("served"))?;
-        }
-        for (i, log) in self.logs.iter().enumerate() {
-            let place = SuiteFile::log_place(root, i, &log.name);
-            self.settle(&place, &log.bytes, "log of served responses")?;
+        for (place, file, told) in self.owners.places(root) {
+            if let Some(folder) = place.parent() {
+                disk::make_folder(folder)?;
+            }
+            self.settle(&place, &file.bytes, told)?;
         }
         if let Some(calibration) = &self.calibration {
             // One line: a thousand models would else be a hundred thousand.

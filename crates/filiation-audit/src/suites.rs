@@ -1,14 +1,12 @@
 use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, Probe};
-use filiation_probes::served::MOST_BYTES;
-use filiation_probes::{
-    NAMES, ProbeError, ProbeOptions, PromptForm, ServedLog, Stopping, Suite, standard,
-};
+use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, Stopping, Suite, standard};
 use filiation_report::{NotRun, SuiteFacts};
 
 use crate::case::Entry;
-use crate::{Asking, AuditError, Case, disk};
+use crate::owned::Owned;
+use crate::{Asking, AuditError, disk};
 
 /// A prompt suite as the run keeps it.
 #[derive(Debug)]
@@ -33,42 +31,12 @@ impl SuiteFile {
         root.join("suites").join(format!("{}-{name}", i + 1))
     }
 
-    /// The logs of served responses from where the case finds them.
-    pub(crate) fn logs_of_case(case: &Case, folder: &Path) -> Result<Vec<Self>, AuditError> {
-        Self::read_logs(case, |_, path, _| folder.join(path))
-    }
-
-    /// The logs from the run's own copies.
-    pub(crate) fn logs_of_run(case: &Case, root: &Path) -> Result<Vec<Self>, AuditError> {
-        Self::read_logs(case, |i, _, name| Self::log_place(root, i, name))
-    }
-
-    /// Where a run keeps log `i`.
-    pub(crate) fn log_place(root: &Path, i: usize, name: &str) -> PathBuf {
-        root.join("served").join(format!("{}-{name}", i + 1))
-    }
-
     pub(crate) fn facts(&self) -> SuiteFacts {
         SuiteFacts {
             name: self.name.clone(),
             digest: Digest::of(&self.bytes),
             prompts: lines(&self.bytes).count() as u64,
         }
-    }
-
-    fn read_logs(
-        case: &Case,
-        place: impl Fn(usize, &Path, &str) -> PathBuf,
-    ) -> Result<Vec<Self>, AuditError> {
-        case.served
-            .iter()
-            .enumerate()
-            .map(|(i, served)| {
-                let name = Entry::at(&served.log).name;
-                let bytes = disk::read_within(&place(i, &served.log, &name), MOST_BYTES)?;
-                Ok(Self { name, bytes })
-            })
-            .collect()
     }
 
     fn read(
@@ -98,7 +66,7 @@ pub(crate) fn probes(
     asking: &Asking,
     stopping: Option<Stopping>,
     suites: &[SuiteFile],
-    served: &[ServedLog],
+    owned: &Owned,
     chat: bool,
 ) -> Result<Vec<Box<dyn Probe>>, AuditError> {
     let options = ProbeOptions {
@@ -111,7 +79,8 @@ pub(crate) fn probes(
         samples: asking.samples,
         temperature: asking.temperature,
         seed: asking.seed,
-        served: served.to_vec(),
+        served: owned.served.clone(),
+        canaries: owned.canaries.clone(),
         stopping,
         ..ProbeOptions::default()
     };
@@ -119,11 +88,11 @@ pub(crate) fn probes(
     standard(&asking.probes, &suites, &options).map_err(AuditError::Plan)
 }
 
-/// The probes by name: where none is named, all for which the suites and logs have something.
+/// The probes by name: where none is named, all for which suites and owners' files have something.
 pub(crate) fn names(
     asking: &Asking,
     suites: &[SuiteFile],
-    served: &[ServedLog],
+    owned: &Owned,
 ) -> Result<Vec<String>, AuditError> {
     if !asking.probes.is_empty() {
         return Ok(asking.probes.clone());
@@ -131,7 +100,7 @@ pub(crate) fn names(
     let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
     let mut names = Vec::new();
     for name in NAMES {
-        if lacks(name, &suites, served)?.is_none() {
+        if lacks(name, &suites, owned)?.is_none() {
             names.push(name.to_owned());
         }
     }
@@ -142,7 +111,7 @@ pub(crate) fn names(
 pub(crate) fn not_run(
     asking: &Asking,
     suites: &[SuiteFile],
-    served: &[ServedLog],
+    owned: &Owned,
 ) -> Result<Vec<NotRun>, AuditError> {
     let suites = parsed(asking, suites).map_err(AuditError::Plan)?;
     NAMES
@@ -151,17 +120,18 @@ pub(crate) fn not_run(
         .map(|name| {
             Ok(NotRun {
                 probe: (*name).to_owned(),
-                because: lacks(name, &suites, served)?
+                because: lacks(name, &suites, owned)?
                     .unwrap_or_else(|| "the case leaves it out".into()),
             })
         })
         .collect()
 }
 
-// What probe `name` misses in the suites and logs, if anything.
-fn lacks(name: &str, suites: &[Suite], served: &[ServedLog]) -> Result<Option<String>, AuditError> {
+// What probe `name` misses in the suites and owners' files, if anything.
+fn lacks(name: &str, suites: &[Suite], owned: &Owned) -> Result<Option<String>, AuditError> {
     let options = ProbeOptions {
-        served: served.to_vec(),
+        served: owned.served.clone(),
+        canaries: owned.canaries.clone(),
         ..ProbeOptions::default()
     };
     match standard(&[name.to_owned()], suites, &options) {
@@ -169,22 +139,10 @@ fn lacks(name: &str, suites: &[Suite], served: &[ServedLog]) -> Result<Option<St
         Err(ProbeError::NoServed { .. }) => {
             Ok(Some("the case names no log of served responses".into()))
         }
+        Err(ProbeError::NoCanaries { .. }) => Ok(Some("the case names no canaries".into())),
         Err(ProbeError::NoItems { needed, .. }) => Ok(Some(format!("the suites hold no {needed}"))),
         Err(other) => Err(AuditError::Plan(other)),
     }
-}
-
-/// The logs of the case, parsed.
-pub(crate) fn served(case: &Case, logs: &[SuiteFile]) -> Result<Vec<ServedLog>, AuditError> {
-    case.served
-        .iter()
-        .zip(logs)
-        .map(|(entry, log)| {
-            let bytes = first(&log.bytes, case.limit);
-            ServedLog::parse(&entry.teacher, entry.regenerations, &log.name, bytes)
-        })
-        .collect::<Result<_, _>>()
-        .map_err(AuditError::Plan)
 }
 
 fn parsed(asking: &Asking, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeError> {
@@ -195,7 +153,7 @@ fn parsed(asking: &Asking, suites: &[SuiteFile]) -> Result<Vec<Suite>, ProbeErro
 }
 
 // The bytes of the first `limit` lines.
-fn first(bytes: &[u8], limit: Option<usize>) -> &[u8] {
+pub(crate) fn first(bytes: &[u8], limit: Option<usize>) -> &[u8] {
     let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
     let end = limit.and_then(|limit| ends.map(|(i, _)| i + 1).nth(limit - 1));
     &bytes[..end.unwrap_or(bytes.len())]

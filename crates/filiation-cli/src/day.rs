@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
 
 /// A day of the Gregorian calendar, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +15,15 @@ pub(crate) struct Day {
 }
 
 impl Day {
+    /// Today, UTC.
+    pub(crate) fn today() -> Result<Self> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = since
+            .context("the clock stands before 1970, give `--date`")?
+            .as_secs();
+        Ok(Self::since_1970(seconds / 86_400))
+    }
+
     /// The day this many days after 1 January 1970.
     pub(crate) fn since_1970(days: u64) -> Self {
         let (mut year, mut rest) = (1970, days);
@@ -54,7 +66,7 @@ impl fmt::Display for Day {
 impl FromStr for Day {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let refused = || format!("`{text}` is not a day, expected one as `2026-02-03`");
         let parts: Vec<&str> = text.split('-').collect();
         let [year, month, day] = parts.as_slice() else {

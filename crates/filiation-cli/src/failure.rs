@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use filiation_audit::AuditError;
 use filiation_checkpoint::CheckpointError;
 use filiation_core::Digest;
+use filiation_hub::HubError;
 use filiation_model::LoadError;
 use filiation_report::clean;
 
@@ -72,6 +73,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<CheckpointError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<HubError>() {
         return error.hint();
     }
     if cause.is::<TrialRender>() {

@@ -5,6 +5,7 @@
 mod commands;
 mod day;
 mod failure;
+mod hub;
 mod models;
 mod output;
 mod progress;

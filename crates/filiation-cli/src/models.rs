@@ -1,4 +1,4 @@
-//! Models in local folders and files.
+//! Models in local folders and files, and in the cache of the Hub.
 
 use std::path::Path;
 
@@ -7,6 +7,7 @@ use filiation_checkpoint::{Checkpoint, CheckpointError, Limits, ModelWeights};
 use filiation_core::{Message, Model, Prompt, Want, WeightRelation};
 use filiation_model::{DeviceChoice, Gguf, LoadError, LocalModel};
 
+use crate::hub;
 use crate::size::Size;
 
 /// Opens folders (safetensors) and files (GGUF) on one device.
@@ -56,6 +57,34 @@ impl Local {
 
     fn open(&self, path: &Path) -> Result<LocalModel, LoadError> {
         LocalModel::open_within(path, self.device, &self.limits, self.memory)
+    }
+
+    fn profile_of(&self, path: &Path) -> Result<Profile, BoxError> {
+        if is_gguf(path) {
+            let model = self.open(path)?;
+            return Ok(Profile {
+                identity: model.identity().clone(),
+                chat: has_template(&model),
+            });
+        }
+        let checkpoint = Checkpoint::open(path, &self.limits)?;
+        // All that can be wrong is told now, not after hours of collecting.
+        checkpoint.check_finite()?;
+        let identity = checkpoint.identity().clone();
+        if identity.tokenizer.is_some() {
+            checkpoint.tokenizer()?;
+        }
+        if let Some(template) = checkpoint.template().filter(|_| !self.raw) {
+            let message = Message {
+                role: "user".into(),
+                content: "Hello".into(),
+            };
+            template.render(&[message], true).map_err(TrialRender)?;
+        }
+        Ok(Profile {
+            identity,
+            chat: checkpoint.template().is_some(),
+        })
     }
 }
 
@@ -108,35 +137,11 @@ fn has_template(model: &LocalModel) -> bool {
 
 impl Provider for Local {
     fn profile(&self, seat: &Seat<'_>) -> Result<Profile, BoxError> {
-        if is_gguf(seat.path) {
-            let model = self.open(seat.path)?;
-            return Ok(Profile {
-                identity: model.identity().clone(),
-                chat: has_template(&model),
-            });
-        }
-        let checkpoint = Checkpoint::open(seat.path, &self.limits)?;
-        // All that can be wrong is told now, not after hours of collecting.
-        checkpoint.check_finite()?;
-        let identity = checkpoint.identity().clone();
-        if identity.tokenizer.is_some() {
-            checkpoint.tokenizer()?;
-        }
-        if let Some(template) = checkpoint.template().filter(|_| !self.raw) {
-            let message = Message {
-                role: "user".into(),
-                content: "Hello".into(),
-            };
-            template.render(&[message], true).map_err(TrialRender)?;
-        }
-        Ok(Profile {
-            identity,
-            chat: checkpoint.template().is_some(),
-        })
+        self.profile_of(&hub::folder(seat.path)?)
     }
 
     fn model(&self, seat: &Seat<'_>) -> Result<Box<dyn Model>, BoxError> {
-        Ok(Box::new(self.open(seat.path)?))
+        Ok(Box::new(self.open(&hub::folder(seat.path)?)?))
     }
 
     // Kernels differ by what the processor can do, and so may the last digits.
@@ -151,8 +156,8 @@ impl Provider for Local {
         this: &Seat<'_>,
         other: &Seat<'_>,
     ) -> Result<Option<WeightRelation>, BoxError> {
-        let this = weights(this.path, &self.limits)?;
-        let other = weights(other.path, &self.limits)?;
+        let this = weights(&hub::folder(this.path)?, &self.limits)?;
+        let other = weights(&hub::folder(other.path)?, &self.limits)?;
         Ok(Some(filiation_probes::lineage::relate(&*this, &*other)?))
     }
 }

@@ -169,7 +169,11 @@ fn silent(report: &Report) -> Vec<Block> {
         .iter()
         .filter_map(|p| match &p.outcome {
             Outcome::Statistic(_) => None,
-            Outcome::Abstention(a) => Some(format!("{} abstains: {a}", p.method.name())),
+            Outcome::Abstention(a) => Some(format!(
+                "{} abstains: {a}. To lift this: {}",
+                p.method.name(),
+                a.reason.lifted_by()
+            )),
         })
         .collect();
     if silent.is_empty() {

@@ -10,6 +10,7 @@ use filiation_core::{
 use serde::Serialize;
 
 use super::{Decoding, EvalLog, Logged, Said, What};
+use crate::owned::Owned;
 use crate::pack::{ImportFacts, Pack, PackHead};
 use crate::plan::Plan;
 use crate::suites::{self, SuiteFile};
@@ -89,11 +90,17 @@ impl EvalLog {
         })?;
         let suites = SuiteFile::of_case(&order.suites, folder)?;
         let asking = Asking {
-            probes: suites::names(&order.asking, &suites, &[])?,
+            probes: suites::names(&order.asking, &suites, &Owned::default())?,
             ..order.asking.clone()
         };
         let chat = !asking.raw && self.is_chat();
-        let plan = Plan::of(&suites::probes(&asking, None, &suites, &[], chat)?);
+        let plan = Plan::of(&suites::probes(
+            &asking,
+            None,
+            &suites,
+            &Owned::default(),
+            chat,
+        )?);
         let mut matching = Matching::of(self);
         let mut answers = Vec::new();
         for request in plan.every(Role::Teacher, "") {

@@ -10,12 +10,13 @@ use super::{Pack, PackHead, is_pack, place};
 use crate::case::{Entry, check_name};
 use crate::collect::{Collector, party_error, seats};
 use crate::folder::lock;
+use crate::owned::{OwnerFiles, Owners};
 use crate::party::{check_pin, party_of};
 use crate::plan::{Plan, Transcripts};
 use crate::run::parse;
 use crate::suites::{self, SuiteFile};
 use crate::transcript::Transcript;
-use crate::{Asking, AuditError, Case, Progress, Provider, Seat, disk};
+use crate::{Asking, AuditError, Case, Progress, Provider, Seat, ServedEntry, disk};
 
 /// What to record.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Order {
     pub suites: Vec<PathBuf>,
     /// How they are asked.
     pub asking: Asking,
+    /// Logs of what some of the models served, whose prompts these are put too.
+    pub served: Vec<ServedEntry>,
     /// Others of the case: chat templates are used where all of them have one too.
     pub others: Vec<Entry>,
 }
@@ -37,6 +40,7 @@ impl Order {
             models: vec![model],
             suites: Vec::new(),
             asking: Asking::default(),
+            served: Vec::new(),
             others: Vec::new(),
         }
     }
@@ -63,6 +67,7 @@ impl Order {
             models: case.teachers.clone(),
             suites: case.suites.clone(),
             asking: case.asking(),
+            served: case.served.clone(),
             others: others.map(|(_, entry)| entry.clone()).collect(),
         }
     }
@@ -110,7 +115,15 @@ impl Collection {
             refuse_existing(order, out)?;
         }
         let suites = SuiteFile::of_case(&order.suites, folder)?;
-        let names = suites::names(&order.asking, &suites, &[])?;
+        let owners = Owners {
+            served: &order.served,
+            limit: order.asking.limit,
+            seed: order.asking.seed,
+            ..Owners::default()
+        };
+        let files = OwnerFiles::of_case(&owners, folder)?;
+        let owned = files.parsed(&owners)?;
+        let names = suites::names(&order.asking, &suites, &owned)?;
         let asking = Asking {
             probes: names,
             ..order.asking.clone()
@@ -137,11 +150,15 @@ impl Collection {
             };
             chat &= template;
         }
-        let plan = Plan::of(&suites::probes(&asking, None, &suites, &[], chat)?);
+        let plan = Plan::of(&suites::probes(&asking, None, &suites, &owned, chat)?);
         let facts = Facts {
             asking,
             chat,
-            suites: suites.iter().map(SuiteFile::facts).collect(),
+            suites: suites
+                .iter()
+                .map(SuiteFile::facts)
+                .chain(files.facts(&owners))
+                .collect(),
             plan: Digest::of(plan.as_bytes()),
             models: parties
                 .iter()

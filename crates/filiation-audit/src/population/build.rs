@@ -64,13 +64,10 @@ impl Building<'_> {
     /// [`AuditError`] of a case; scores of the suspects before it are kept.
     pub fn build(&self, told: &mut dyn FnMut(&str, usize, bool)) -> Result<PathBuf, AuditError> {
         self.manifest.check()?;
-        let folder = std::path::absolute(self.folder).map_err(|source| AuditError::Read {
-            path: self.folder.to_owned(),
-            source,
-        })?;
+        let folder = disk::from_folder(self.folder, self.models)?;
         disk::make_folder(&self.out.join("runs"))?;
         disk::make_folder(&self.out.join("scores"))?;
-        self.settle(&folder)?;
+        self.settle()?;
         let mut all = Vec::new();
         for (i, (family, known)) in self.manifest.suspects().enumerate() {
             let case = self.manifest.case(family, known, &folder);
@@ -108,10 +105,10 @@ impl Building<'_> {
         Ok(())
     }
 
-    fn settle(&self, folder: &Path) -> Result<(), AuditError> {
+    fn settle(&self) -> Result<(), AuditError> {
         let manifest = self.manifest;
         let suites = manifest.suites.iter();
-        let suites = suites.map(|s| Ok(Digest::of(&disk::read(&folder.join(s))?)));
+        let suites = suites.map(|s| Ok(Digest::of(&disk::read(&self.folder.join(s))?)));
         let settings = canonical::to_pretty(&Settings {
             teachers: &manifest.teachers,
             probes: &manifest.probes,

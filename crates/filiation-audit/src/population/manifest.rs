@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use filiation_lr::History;
@@ -90,6 +90,9 @@ pub struct Known {
 pub struct Learned {
     /// The teacher.
     pub from: String,
+    /// Another, where the rows that came from one are half of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub also: Option<String>,
     /// Share of the training rows, in (0, 1].
     pub share: f64,
     /// The signal, such as `text`, `logits` or `text-filtered`.
@@ -135,17 +138,30 @@ impl Manifest {
         if let Some(stranger) = self.siblings.iter().flatten().find(|s| !teacher(s)) {
             return value("siblings", format!("`{stranger}`"), "names of teachers");
         }
+        if self.suspects().next().is_none() {
+            return value("family", "empty".into(), "at least one suspect");
+        }
         let mut names = BTreeSet::new();
+        let mut histories = BTreeMap::new();
         for known in self.families.iter().flat_map(|f| &f.suspects) {
             let name = known.name.as_ref().unwrap_or(&known.model);
             if !names.insert(name) {
                 return value("suspects", format!("`{name}` twice"), "each once");
+            }
+            let before = *histories.entry(&known.model).or_insert(&known.learned);
+            if *before != known.learned {
+                let found = format!("of `{}` told in two ways", known.model);
+                return value("learned", found, "one history a model");
             }
             let Some(learned) = &known.learned else {
                 continue;
             };
             if !teacher(&learned.from) {
                 return value("from", format!("`{}`", learned.from), "a teacher's name");
+            }
+            let second = |name: &&String| !teacher(name) || **name == learned.from;
+            if let Some(name) = learned.also.as_ref().filter(second) {
+                return value("also", format!("`{name}`"), "the name of another teacher");
             }
             if !(learned.share > 0.0 && learned.share <= 1.0) {
                 return value("share", learned.share.to_string(), "a number in (0, 1]");
@@ -190,6 +206,7 @@ impl Manifest {
             teachers: entries(&self.teachers),
             controls: entries(&family.controls),
             served: Vec::new(),
+            canaries: Vec::new(),
         }
     }
 
@@ -198,7 +215,8 @@ impl Manifest {
         match &known.learned {
             Some(learned) => History::Distilled {
                 teacher: Entry::at(&learned.from).name,
-                siblings: self.siblings_of(&learned.from),
+                also: learned.also.as_ref().map(|name| Entry::at(name).name),
+                siblings: self.siblings_of(learned),
                 share: learned.share,
                 by: learned.by.clone(),
             },
@@ -207,10 +225,11 @@ impl Manifest {
         }
     }
 
-    fn siblings_of(&self, teacher: &str) -> Vec<String> {
+    fn siblings_of(&self, learned: &Learned) -> Vec<String> {
+        let own = |name: &String| *name == learned.from || learned.also.as_ref() == Some(name);
         let groups = self.siblings.iter();
-        let groups = groups.filter(|group| group.iter().any(|name| name == teacher));
-        let others = groups.flatten().filter(|name| *name != teacher);
+        let groups = groups.filter(|group| group.iter().any(own));
+        let others = groups.flatten().filter(|name| !own(name));
         others.map(|name| Entry::at(name).name).collect()
     }
 }
@@ -257,6 +276,7 @@ suspects = [
             .collect();
         let distilled = History::Distilled {
             teacher: "t1".into(),
+            also: None,
             siblings: vec!["t2".into()],
             share: 0.3,
             by: "text".into(),
@@ -275,11 +295,21 @@ suspects = [
             ("share = 0.3", "share = 0.0", "`share` is 0"),
             ("from = \"t1\"", "from = \"t9\"", "`from` is `t9`"),
             (
+                "from = \"t1\"",
+                "from = \"t1\", also = \"t1\"",
+                "`also` is `t1`",
+            ),
+            (
                 "[[\"t1\", \"t2\"]]",
                 "[[\"t1\", \"t9\"]]",
                 "`siblings` is `t9`",
             ),
             ("\"s2\"", "\"s1\"", "`suspects` is `s1` twice"),
+            (
+                "model = \"s2\"",
+                "model = \"s1\", name = \"s2\"",
+                "`learned` is of `s1` told in two ways",
+            ),
         ] {
             let error = parse(&SMALL.replace(from, to)).expect_err(to).to_string();
             assert!(error.starts_with(field), "{to}: {error}");

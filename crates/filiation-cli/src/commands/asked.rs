@@ -1,10 +1,10 @@
 //! Flags that `audit` and `collect` share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use filiation_audit::Asking;
+use filiation_audit::{Asking, from_folder};
 use filiation_model::DeviceChoice;
 
 use crate::models::Local;
@@ -61,19 +61,12 @@ impl Asked {
     }
 
     /// The suites given, or those of the case. They are given relative to the working directory and
-    /// kept relative to the case file.
-    pub(super) fn suites(&self, of_case: Vec<PathBuf>, is_file: bool) -> Result<Vec<PathBuf>> {
+    /// kept relative to `folder`, that of the case.
+    pub(super) fn suites(&self, of_case: Vec<PathBuf>, folder: &Path) -> Result<Vec<PathBuf>> {
         if self.suites.is_empty() {
             return Ok(of_case);
         }
-        let place = |suite: &PathBuf| -> Result<PathBuf> {
-            if is_file {
-                std::path::absolute(suite)
-                    .with_context(|| format!("cannot find `{}`", suite.display()))
-            } else {
-                Ok(suite.clone())
-            }
-        };
+        let place = |suite: &PathBuf| Ok(from_folder(suite, folder)?);
         self.suites.iter().map(place).collect()
     }
 }

@@ -2,18 +2,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use filiation_audit::{Case, Entry, Run, measure, report, weigh};
+use filiation_audit::{Case, Entry, Run, from_folder, measure, report, weigh};
 use filiation_probes::NAMES;
 use filiation_report::{FoundBy, render};
 
 use super::asked::{Asked, Computed};
 use crate::failure::Usage;
+use crate::hub;
 use crate::output;
 use crate::progress::Shown;
 
 /// Audits a suspect. The same command again goes on where it stopped; on a finished run it
 /// prints the report again. A path that ends in `.pack` answers from a recording (`filiation
-/// collect`).
+/// collect`). `hf:OWNER/NAME@REVISION`, or `OWNER/NAME@REVISION` where no such folder is there, is a
+/// model of the Hugging Face Hub; the case keeps its commit.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     filiation audit corpora/demo/case.toml\n  \
@@ -103,21 +105,18 @@ impl Audit {
         };
         let mut asking = case.asking();
         self.asked.put_into(&mut asking);
-        case.suites = self.asked.suites(case.suites, is_file)?;
+        case.suites = self.asked.suites(case.suites, &folder)?;
         case.ask(asking);
         case.stop_at_e = self.stop_at_e.or(case.stop_at_e);
         case.stop_below = self.stop_below.or(case.stop_below);
         case.prior = self.prior.or(case.prior);
         if let Some(population) = &self.population {
-            // As the user stands, not as the case file does.
-            case.population = Some(match folder.as_os_str().is_empty() {
-                true => population.clone(),
-                false => std::path::absolute(population)?,
-            });
+            case.population = Some(from_folder(population, &folder)?);
         }
         let split = |group: &String| group.split(',').map(str::to_owned).collect();
         case.siblings.extend(self.siblings.iter().map(split));
         case.found_by = self.found_by.unwrap_or(case.found_by);
+        hub::pin_case(&mut case)?;
         Ok((case, folder))
     }
 
@@ -136,7 +135,7 @@ impl Audit {
             let text = "no `--teacher` is given, expected at least one beside a suspect's path";
             return Err(Usage(text.into()).into());
         }
-        let suspect = Entry::at(&self.target);
+        let suspect = entry_at(&self.target.to_string_lossy());
         Ok(Case {
             name: suspect.name.clone(),
             probes: Vec::new(),
@@ -158,6 +157,7 @@ impl Audit {
             teachers: self.teachers.iter().map(|t| entry(t)).collect(),
             controls: self.controls.iter().map(|c| entry(c)).collect(),
             served: Vec::new(),
+            canaries: Vec::new(),
         })
     }
 }
@@ -169,6 +169,13 @@ pub(super) fn entry(text: &str) -> Entry {
             name: name.to_owned(),
             ..Entry::at(path)
         },
-        _ => Entry::at(text),
+        _ => entry_at(text),
     }
+}
+
+// A model of the Hub is called by its name there.
+fn entry_at(text: &str) -> Entry {
+    let entry = Entry::at(text);
+    let name = hub::name(text).unwrap_or_else(|| entry.name.clone());
+    Entry { name, ..entry }
 }

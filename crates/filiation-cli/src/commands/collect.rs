@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use filiation_audit::{Case, Collection, Order};
 
@@ -9,6 +8,7 @@ use super::asked::{Asked, Computed};
 use super::audit::entry;
 use super::pack;
 use crate::day::Day;
+use crate::hub;
 use crate::output;
 use crate::progress::Shown;
 
@@ -48,7 +48,7 @@ impl Collect {
         collection.collect(&provider, &Shown::new())?;
         let day = match self.date {
             Some(day) => day,
-            None => today()?,
+            None => Day::today()?,
         };
         let version = self.model_version.as_deref();
         let packs = collection.seal(&self.out, &day.to_string(), version)?;
@@ -86,15 +86,9 @@ impl Collect {
             (Order::of_model(entry(&self.target)), PathBuf::new())
         };
         self.asked.put_into(&mut order.asking);
-        order.suites = self.asked.suites(order.suites, is_file)?;
+        order.suites = self.asked.suites(order.suites, &folder)?;
+        let models = order.models.iter_mut().chain(&mut order.others);
+        models.into_iter().try_for_each(hub::pin)?;
         Ok((order, folder))
     }
-}
-
-fn today() -> Result<Day> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = since
-        .context("the clock stands before 1970, give `--date`")?
-        .as_secs();
-    Ok(Day::since_1970(seconds / 86_400))
 }

@@ -143,7 +143,7 @@ impl Import {
     }
 
     fn seal(&self, log: &EvalLog, out: &Path) -> Result<Sealed> {
-        let mut suites = self.asked.suites(Vec::new(), false)?;
+        let mut suites = self.asked.suites(Vec::new(), Path::new(""))?;
         suites.extend(self.new_suite.clone());
         let mut asking = Asking::default();
         // A log of options alone holds nothing that was drawn.

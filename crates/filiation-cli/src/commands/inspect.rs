@@ -11,13 +11,14 @@ use serde::Serialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
+use crate::hub;
 use crate::output;
 
 /// Shows what a model folder or GGUF file holds: identity, configuration, files with their digests, tokenizer,
 /// chat template, and what a reader should know. Nothing is run.
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// Folder, or GGUF file.
+    /// Folder, GGUF file, or `hf:OWNER/NAME@REVISION` of the Hugging Face Hub.
     suspect: PathBuf,
 }
 
@@ -73,10 +74,14 @@ impl Configuration {
 impl Inspect {
     pub(crate) fn run(self, json: bool) -> Result<()> {
         let limits = Limits::default();
-        let found = match Gguf::find(&self.suspect)? {
+        let (path, id) = hub::place(&self.suspect)?;
+        let mut found = match Gguf::find(&path)? {
             Some(file) => Inspection::of_gguf(&Gguf::open(&file, &limits)?)?,
-            None => Inspection::of(&Checkpoint::open(&self.suspect, &limits)?)?,
+            None => Inspection::of(&Checkpoint::open(&path, &limits)?)?,
         };
+        if let Some(id) = id {
+            found.identity.source = id.to_string();
+        }
         if json {
             output::json(&found)
         } else {

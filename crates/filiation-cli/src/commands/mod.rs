@@ -1,5 +1,6 @@
 mod asked;
 mod audit;
+mod canary;
 mod collect;
 mod import;
 mod inspect;
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     /// Read watermarks under a key.
     #[command(subcommand)]
     Watermark(watermark::Watermark),
+    /// Plant texts by lot, and look for them in a suspect.
+    #[command(subcommand)]
+    Canary(canary::Canary),
     /// Print the JSON Schema of `report.json`.
     Schema(schema::Schema),
 }
@@ -63,6 +67,7 @@ impl Command {
             Self::Lab(command) => command.run(json),
             Self::Population(command) => command.run(json),
             Self::Watermark(command) => command.run(json),
+            Self::Canary(command) => command.run(json),
             Self::Schema(command) => command.run(),
         }
     }

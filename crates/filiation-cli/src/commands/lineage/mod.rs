@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use filiation_checkpoint::{Limits, ModelWeights};
 
 use crate::failure::Usage;
+use crate::hub;
 use crate::models::weights;
 
 /// Compares the weights of a model with those of one that it may descend from, or with many.
@@ -30,7 +31,7 @@ use crate::models::weights;
 pub(crate) struct Lineage {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The model asked about: a folder, a GGUF file, or, with `--against`, a pack.
+    /// The model asked about: a folder, a GGUF file, `hf:OWNER/NAME@REVISION`, or, with `--against`, a pack.
     #[arg(required = true)]
     a: Option<PathBuf>,
     /// The model that it may descend from.
@@ -61,5 +62,6 @@ impl Lineage {
 }
 
 fn open(path: &Path, limits: &Limits) -> Result<Box<dyn ModelWeights>> {
-    weights(path, limits).map_err(|error| anyhow!(error))
+    let (path, _) = hub::place(path)?;
+    weights(&path, limits).map_err(|error| anyhow!(error))
 }

@@ -121,16 +121,27 @@ fn start(lineage: &Lineage) -> Option<&str> {
 
 /// What it learned itself, or what it starts from did: further training does not undo a history.
 fn learned(lineage: &Lineage, all: &[Lineage]) -> Option<Learned> {
-    let own = lineage.parents.iter().find_map(|parent| match parent.tie {
-        Tie::DistilledFrom { share, by, hidden } => Some(Learned {
-            from: parent.model.clone(),
-            share,
-            by: match hidden {
-                None => by.as_str().into(),
-                Some(hiding) => format!("{}-{}", by.as_str(), hiding.as_str()),
-            },
-        }),
-        Tie::InitialisedFrom => None,
+    let own = lineage
+        .parents
+        .iter()
+        .filter_map(|parent| match parent.tie {
+            Tie::DistilledFrom { share, by, hidden } => Some(Learned {
+                from: parent.model.clone(),
+                also: None,
+                share,
+                by: match hidden {
+                    None => by.as_str().into(),
+                    Some(hiding) => format!("{}-{}", by.as_str(), hiding.as_str()),
+                },
+            }),
+            Tie::InitialisedFrom => None,
+        });
+    // Of two teachers each has half of the rows that came from one.
+    let own = own.reduce(|one, other| Learned {
+        also: Some(other.from),
+        share: one.share + other.share,
+        by: format!("{}-mixed", one.by),
+        from: one.from,
     });
     let earlier = || {
         let start = all
@@ -252,9 +263,11 @@ fn text(mut manifest: Manifest) -> Result<String> {
             if let Some(learned) = &known.learned {
                 let (from, by) = (quoted(&learned.from), quoted(&learned.by));
                 let share = learned.share;
+                let also = learned.also.as_ref();
+                let also = also.map_or(String::new(), |name| format!(", also = {}", quoted(name)));
                 write!(
                     text,
-                    ", learned = {{ from = {from}, share = {share:?}, by = {by} }}"
+                    ", learned = {{ from = {from}{also}, share = {share:?}, by = {by} }}"
                 )?;
             }
             text.push_str(" },\n");

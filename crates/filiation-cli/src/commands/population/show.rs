@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use filiation_audit::population::Decided;
-use filiation_lr::Record;
 use filiation_lr::calibrate::share_above;
 use filiation_lr::system::{
     Frame, Rate, Settings, Subject, Summary, Validated, held_out, judge_others,
 };
+use filiation_lr::{Record, run_alike};
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
@@ -55,10 +55,13 @@ impl Show {
             controls: self.controls.map(usize::from),
             ..Frame::WHOLE
         };
+        run_alike(&[&records], &streams)?;
         let subjects = self.subjects(&records)?;
         let settings = Settings::of(streams);
         if let Some(others) = &self.judge {
-            return self.others(&subjects, others, &settings, frame, json);
+            let others = super::records(std::slice::from_ref(others))?;
+            run_alike(&[&records, &others], &settings.streams)?;
+            return self.others(&subjects, &others, &settings, frame, json);
         }
         let validated = Validated::of(&subjects, &settings, frame)?;
         if let Some(folder) = &self.plots {
@@ -91,12 +94,12 @@ impl Show {
     fn others(
         &self,
         subjects: &[Subject],
-        others: &PathBuf,
+        others: &[Record],
         settings: &Settings,
         frame: Frame,
         json: bool,
     ) -> Result<()> {
-        let others = self.subjects(&super::records(std::slice::from_ref(others))?)?;
+        let others = self.subjects(others)?;
         let judged = judge_others(subjects, &others, settings, frame)?;
         let summary = Summary::of(&judged)?;
         if json {
@@ -180,6 +183,15 @@ impl Show {
             "{}",
             self.table(shares(&v.validation.leave_one_teacher_out))
         )?;
+        let rows = unseen(&v.validation.leave_one_teacher_out);
+        if rows.len() > 1 {
+            writeln!(
+                text,
+                "What Cllr could be at best if students of small shares scored as clean models do, and all \
+                 others were told without fail.\n"
+            )?;
+            writeln!(text, "{}", self.table(rows))?;
+        }
         writeln!(
             text,
             "Shares above a likelihood ratio (Tippett), each teacher left out.\n"
@@ -267,6 +279,7 @@ fn shares(summary: &Summary) -> Vec<Vec<String>> {
         "found at 1 %",
         "teacher first",
         "Cllr, bits",
+        "Cllr_min, bits",
         "median log10 LR",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -276,8 +289,26 @@ fn shares(summary: &Summary) -> Vec<Vec<String>> {
             format!("{} %", 100.0 * at.share),
             rate(at.found),
             rate(at.first),
-            at.cllr.map_or("–".into(), |cllr| format!("{cllr:.3}")),
+            bits(at.cllr),
+            bits(at.cllr_min),
             at.median_llr.map_or("–".into(), |llr| format!("{llr:.2}")),
+        ]);
+    }
+    rows
+}
+
+fn bits(cllr: Option<f64>) -> String {
+    cllr.map_or("–".into(), |cllr| format!("{cllr:.3}"))
+}
+
+fn unseen(summary: &Summary) -> Vec<Vec<String>> {
+    let head = ["shares below", "of the students", "least Cllr, bits"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for at in summary.unseen.iter().filter(|at| at.students > 0.0) {
+        rows.push(vec![
+            format!("{} %", 100.0 * at.below),
+            format!("{:.0} %", 100.0 * at.students),
+            format!("{:.3}", at.least_cllr),
         ]);
     }
     rows
