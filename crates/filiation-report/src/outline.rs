@@ -87,21 +87,8 @@ fn candidates(report: &Report) -> Vec<Block> {
         let ranks: Vec<u32> = a.ranks.iter().map(|r| r.rank).collect();
         (std::cmp::Reverse((a.clearly_first, a.first)), ranks)
     });
-    let mut head = vec!["candidate teacher".to_owned()];
-    head.extend(probes.iter().map(|e| e.method.name().to_owned()));
-    let rows = agreement
-        .iter()
-        .map(|a| {
-            let mut row = vec![a.candidate.clone()];
-            row.extend(probes.iter().map(|e| {
-                let place = e.ranked.iter().find(|r| r.candidate == a.candidate);
-                place.map_or_else(dash, |r| {
-                    format!("{}. {} {}", r.rank, number(r.score), interval(r.interval))
-                })
-            }));
-            row
-        })
-        .collect();
+    let names: Vec<String> = agreement.iter().map(|a| a.candidate.clone()).collect();
+    let (head, rows) = standings(&probes, &names);
     vec![
         Block::Heading("Candidate teachers, most supported first".into()),
         Block::Table { head, rows },
@@ -111,6 +98,31 @@ fn candidates(report: &Report) -> Vec<Block> {
                 .into(),
         ),
     ]
+}
+
+// Rank, score and interval of each candidate by each probe; the longer side goes down the page.
+fn standings(probes: &[&Evidence], names: &[String]) -> (Vec<String>, Vec<Vec<String>>) {
+    let cell = |probe: &Evidence, candidate: &str| {
+        let place = probe.ranked.iter().find(|r| r.candidate == candidate);
+        place.map_or_else(dash, |r| {
+            format!("{}. {} {}", r.rank, number(r.score), interval(r.interval))
+        })
+    };
+    let word = |word: &str| std::iter::once(word.to_owned());
+    if probes.len() > names.len() {
+        let row = |e: &&Evidence| {
+            let cells = names.iter().map(|name| cell(e, name));
+            word(e.method.name()).chain(cells).collect()
+        };
+        let head = word("probe").chain(names.iter().cloned());
+        return (head.collect(), probes.iter().map(row).collect());
+    }
+    let row = |name: &String| {
+        let cells = probes.iter().map(|e| cell(e, name));
+        word(name).chain(cells).collect()
+    };
+    let head = word("candidate teacher").chain(probes.iter().map(|e| e.method.name().to_owned()));
+    (head.collect(), names.iter().map(row).collect())
 }
 
 fn scores(evidence: &Evidence) -> Vec<Block> {

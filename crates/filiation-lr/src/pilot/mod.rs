@@ -65,6 +65,8 @@ pub struct Row {
     pub smallest_share: BTreeMap<String, Option<f64>>,
     /// Distilled suspects whose teacher has the largest score (or weight), of how many.
     pub first: Option<(u32, u32)>,
+    /// On the axis of weights: models beside the base that they start from, and beside another.
+    pub kin: Option<Kin>,
     /// How often innocents and students have a p among controls of at most 1 %.
     pub errors: Errors,
     /// Alternatives against which it carries something: the interval of the effect lies above 0.
@@ -92,6 +94,47 @@ pub struct Effect {
     pub distilled: u32,
     /// The others.
     pub others: u32,
+}
+
+/// How scores on the axis of weights tell models that start from a base from models that do not.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Kin {
+    /// Students and fine-tunes, each beside the base that it starts from.
+    pub related: u32,
+    /// Models beside a base that they do not start from.
+    pub unrelated: u32,
+    /// Least score of the former.
+    pub least_related: f64,
+    /// Greatest of the latter.
+    pub greatest_unrelated: f64,
+    /// Area under the ROC curve.
+    pub auc: f64,
+    /// Share of the former above the score that 1 % of the latter pass at most.
+    pub found_at_1_percent: f64,
+}
+
+impl Kin {
+    fn of(pools: &Pools<'_>) -> Option<Self> {
+        let largest = |s: &&crate::Scored| s.largest();
+        let related: Vec<f64> = values(pools.distilled.iter())
+            .into_iter()
+            .chain(pools.related.iter().filter_map(largest))
+            .collect();
+        let mut unrelated: Vec<f64> = pools.independents.iter().filter_map(largest).collect();
+        let auc = auc(&related, &unrelated).ok()?;
+        unrelated.sort_by(|a, b| b.total_cmp(a));
+        let passed = (SIZE * unrelated.len() as f64).floor() as usize;
+        let bar = *unrelated.get(passed)?;
+        let found = related.iter().filter(|s| **s > bar).count();
+        Some(Self {
+            related: related.len() as u32,
+            unrelated: unrelated.len() as u32,
+            least_related: related.iter().copied().reduce(f64::min)?,
+            greatest_unrelated: *unrelated.first()?,
+            auc,
+            found_at_1_percent: found as f64 / related.len() as f64,
+        })
+    }
 }
 
 /// The effect for one signal and share.
@@ -161,6 +204,10 @@ fn row(probe: &str, records: &[&Record]) -> Row {
         smallest_share: smallest_share(&by_share),
         first: first(&pools, first_scored.map(|s| s.axis)),
         errors: Errors::of(&pools),
+        kin: match first_scored.map(|s| s.axis) {
+            Some(Axis::WeightLineage) => Kin::of(&pools),
+            _ => None,
+        },
         against_ha,
         against_ha_without_siblings,
         against_hb,

@@ -13,6 +13,8 @@ pub(super) struct Pools<'a> {
     /// Fine-tunes of bases that distilled suspects start from too (Ha); where no base has both, of bases of
     /// their own.
     pub(super) fine_tunes: Vec<&'a Scored>,
+    /// Every fine-tune, on the axis of weights: all start from the base beside them.
+    pub(super) related: Vec<&'a Scored>,
     /// Independent models (Hb).
     pub(super) independents: Vec<&'a Scored>,
     /// One fine-tune of each lineage without a distilled suspect.
@@ -40,6 +42,7 @@ impl<'a> Pools<'a> {
         let mut pools = Self {
             distilled: Vec::new(),
             fine_tunes: Vec::new(),
+            related: Vec::new(),
             independents: Vec::new(),
             clean: Vec::new(),
         };
@@ -48,6 +51,9 @@ impl<'a> Pools<'a> {
             let Outcome::Scored(scored) = &record.outcome else {
                 continue;
             };
+            if record.history == History::FineTune {
+                pools.related.push(scored);
+            }
             match &record.history {
                 History::Distilled {
                     teacher,

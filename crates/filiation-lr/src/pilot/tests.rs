@@ -229,6 +229,36 @@ fn lineages_count_once_and_abstentions_are_counted_apart() {
 }
 
 #[test]
+fn on_the_axis_of_weights_kin_are_told_from_strangers() {
+    let mut records = population("lineage", 0.0);
+    for (i, record) in records.iter_mut().enumerate() {
+        let related = record.history != History::Independent;
+        if let Outcome::Scored(scored) = &mut record.outcome {
+            scored.axis = Axis::WeightLineage;
+            scored.candidates.truncate(1);
+            scored.candidates[0].score = spread(i) * 0.1 + if related { 0.8 } else { 0.0 };
+        }
+    }
+    let kin = pilot(&records).rows[0].kin.expect("both sides");
+    assert_eq!((kin.related, kin.unrelated), (36 + 16 + 110, 12));
+    assert_eq!((kin.auc, kin.found_at_1_percent), (1.0, 1.0));
+    assert!(kin.least_related >= 0.8 && kin.greatest_unrelated < 0.1);
+
+    // One copy that reads as a stranger, below a stranger that reads as kin.
+    for (suspect, score) in [("ha-a-0", 0.05), ("hb-3", 0.95)] {
+        let record = records.iter_mut().find(|r| r.suspect == suspect);
+        let Outcome::Scored(scored) = &mut record.expect("named so").outcome else {
+            unreachable!("all are scored");
+        };
+        scored.candidates[0].score = score;
+    }
+    let kin = pilot(&records).rows[0].kin.expect("both sides");
+    assert!(kin.auc < 1.0, "{kin:?}");
+    assert_eq!(kin.found_at_1_percent, 0.0);
+    assert!(pilot(&population("sees", 2.0)).rows[0].kin.is_none());
+}
+
+#[test]
 fn fine_tunes_of_other_bases_stand_in_where_no_base_has_both() {
     let mut records = population("sees", 2.0);
     records.retain(|r| !r.suspect.starts_with("ha-"));

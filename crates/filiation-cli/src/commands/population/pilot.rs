@@ -41,7 +41,7 @@ impl Pilot {
             }
             table.to_string()
         };
-        let parts = [
+        let mut parts = vec![
             (
                 "Effect: Hedges' g of distilled suspects against others, with its 95 % interval \
                  over models, and the area under the ROC curve.",
@@ -61,8 +61,15 @@ impl Pilot {
                 table(dependence(judged)),
             ),
         ];
+        if judged.rows.iter().any(|r| r.kin.is_some()) {
+            parts.push((
+                "Weights: suspects beside the base that they start from, and beside another.",
+                table(kin(judged)),
+            ));
+        }
         let part = |(title, table): (&str, String)| format!("{title}\n\n{table}\n");
-        parts.map(part).join("\n")
+        let parts: Vec<String> = parts.into_iter().map(part).collect();
+        parts.join("\n")
     }
 }
 
@@ -204,6 +211,33 @@ fn errors(judged: &Judged) -> Vec<Vec<String>> {
     };
     std::iter::once(head)
         .chain(judged.rows.iter().map(row))
+        .collect()
+}
+
+fn kin(judged: &Judged) -> Vec<Vec<String>> {
+    let head = cells(&[
+        "probe",
+        "related",
+        "least score",
+        "unrelated",
+        "greatest score",
+        "AUC",
+        "found where 1 % are accused",
+    ]);
+    let row = |r: &Row| {
+        let kin = r.kin?;
+        Some(vec![
+            r.probe.clone(),
+            kin.related.to_string(),
+            format!("{:.3}", kin.least_related),
+            kin.unrelated.to_string(),
+            format!("{:.3}", kin.greatest_unrelated),
+            format!("{:.4}", kin.auc),
+            format!("{:.1} %", 100.0 * kin.found_at_1_percent),
+        ])
+    };
+    std::iter::once(head)
+        .chain(judged.rows.iter().filter_map(row))
         .collect()
 }
 
