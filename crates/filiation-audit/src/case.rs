@@ -1,17 +1,16 @@
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use filiation_core::{Digest, Role};
+use filiation_core::Role;
 use filiation_probes::Stopping;
 use filiation_probes::canaries::Scheme;
 use filiation_report::FoundBy;
-use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
+use crate::entry::{CanaryEntry, Entry, ServedEntry, check_name};
 use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 38] = [
     "name",
     "suspect",
     "base",
@@ -43,141 +42,14 @@ const KEYS: [&str; 31] = [
     "scheme",
     "choices",
     "template",
+    "base_url",
+    "key_env",
+    "extra",
+    "authorisation",
+    "basis",
+    "by",
+    "date",
 ];
-
-/// A model named by a case: a path, or a name and a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    /// Name in the report: lower-case letters, digits, `-`, `_`, `.`.
-    pub name: String,
-    /// Folder or file, relative to the case file, or `hf:OWNER/NAME@REVISION`, which the provider finds. A pack
-    /// (`.pack`) answers from a recording.
-    pub path: PathBuf,
-    /// What its digest must be: of the model, or of the pack.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
-}
-
-impl Entry {
-    /// An entry named after the last part of its path.
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        let last = path.components().rev().find_map(|part| match part {
-            Component::Normal(text) => Some(text.to_string_lossy().to_lowercase()),
-            _ => None,
-        });
-        // A recording of `t1` takes the place of `t1`.
-        let last = last.map(|name| name.strip_suffix(".pack").unwrap_or(&name).to_owned());
-        // Nor does the revision of an id on the Hub belong to the name.
-        let last = last.map(
-            |name| match path.to_str().and_then(|p| p.strip_prefix("hf:")) {
-                Some(_) => name.split('@').next().unwrap_or_default().to_owned(),
-                None => name,
-            },
-        );
-        let name = last
-            .unwrap_or_default()
-            .chars()
-            .map(|c| if is_plain(c) { c } else { '-' })
-            .collect();
-        Self {
-            name,
-            path,
-            digest: None,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            name: Option<String>,
-            path: PathBuf,
-            digest: Option<Digest>,
-        }
-
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Entry;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path or a table `{ name, path, digest }`")
-            }
-
-            fn visit_str<E: de::Error>(self, path: &str) -> Result<Entry, E> {
-                Ok(Entry::at(path))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
-                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
-                let unnamed = Entry::at(table.path);
-                Ok(Entry {
-                    name: table.name.unwrap_or(unnamed.name),
-                    path: unnamed.path,
-                    digest: table.digest,
-                })
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// A log of what a candidate teacher served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServedEntry {
-    /// Name of the teacher.
-    pub teacher: String,
-    /// The log (JSONL), relative to the case file.
-    pub log: PathBuf,
-    /// Fresh responses to draw for each one served.
-    #[serde(default = "ServedEntry::default_regenerations")]
-    pub regenerations: u32,
-}
-
-impl ServedEntry {
-    /// Fresh responses where nothing is said.
-    pub const fn default_regenerations() -> u32 {
-        9
-    }
-}
-
-/// What was planted for a candidate teacher.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CanaryEntry {
-    /// Name of the teacher.
-    pub teacher: String,
-    /// The record, or the file of another program, relative to the case file.
-    pub file: PathBuf,
-    /// The secret of a record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<PathBuf>,
-    /// `planted`, `instructional-fingerprinting`, `perinucleus` or `chain-hash`.
-    #[serde(default = "CanaryEntry::default_scheme")]
-    pub scheme: String,
-    /// Of `perinucleus`: among how many tokens the first of a response was drawn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub choices: Option<u32>,
-    /// Of another program: what a key stands in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<String>,
-}
-
-impl CanaryEntry {
-    fn default_scheme() -> String {
-        Scheme::Planted.as_str().into()
-    }
-
-    /// The files, in the order in which they are kept.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        std::iter::once(&self.file).chain(&self.secret)
-    }
-}
 
 /// What is asked: who may descend from whom, by which probes, on which prompts.
 ///
@@ -325,7 +197,7 @@ impl Case {
         }
         let mut seen = BTreeSet::new();
         for (_, entry) in self.entries() {
-            check_name(&entry.name)?;
+            entry.check()?;
             if !seen.insert(&entry.name) {
                 return Err(AuditError::DuplicateParty {
                     name: entry.name.clone(),
@@ -417,30 +289,10 @@ impl Case {
     }
 }
 
-fn is_plain(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
-}
-
-/// Refuses what cannot be the name of a case or party.
-pub(crate) fn check_name(name: &str) -> Result<(), AuditError> {
-    if is_name(name) {
-        return Ok(());
-    }
-    Err(AuditError::Value {
-        field: "name",
-        found: format!("{name:?}"),
-        expected: "lower-case letters, digits, `-`, `_`, `.`, not beginning with `.`",
-    })
-}
-
-// A name is a folder name too.
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 100 && !text.starts_with('.') && text.chars().all(is_plain)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::is_endpoint;
 
     const SMALL: &str = r#"
 name = "demo"
@@ -461,6 +313,47 @@ found_by = "batch:12"
         assert_eq!(names, ["text-a", "t1", "t2"]);
         assert_eq!(case.found_by, FoundBy::Batch(12));
         assert_eq!(case.max_tokens, 48);
+    }
+
+    #[test]
+    fn a_model_behind_an_api_is_no_path() {
+        let toml = SMALL.replace(
+            r#""teachers/t2""#,
+            r#""openai:org/gpt-4o", { name = "b", path = "vllm:m", base_url = "http://127.0.0.1:1/v1",
+               key_env = "B_KEY", extra = { think = false },
+               authorisation = { basis = "own server", by = "A", date = "2026-02-03" } }"#,
+        );
+        let toml = toml.replace("\n               ", " ");
+        let case = parse(&toml).expect("a case");
+        let [t1, named, served] = case.teachers.as_slice() else {
+            panic!("{:?}", case.teachers);
+        };
+        assert!(!t1.is_endpoint() && named.is_endpoint() && served.is_endpoint());
+        assert_eq!(
+            (named.name.as_str(), named.place(Path::new("f"))),
+            ("gpt-4o", "openai:org/gpt-4o".into())
+        );
+        assert_eq!(t1.place(Path::new("f")), Path::new("f/teachers/t1"));
+        assert_eq!(served.reach().key_env, Some("B_KEY"));
+        assert_eq!(parse(&case.to_toml()).expect("its own output"), case);
+        for (from, to, field) in [
+            ("vllm:m", "models/m", "base_url"),
+            ("own server", " ", "basis"),
+            ("key_env = \"B_KEY\"", "key_emv = \"B_KEY\"", "not valid"),
+        ] {
+            let error = parse(&toml.replace(from, to)).expect_err(to).to_string();
+            assert!(error.contains(field), "{error}");
+        }
+        for (path, named) in [
+            ("c:/x", false),
+            ("C:x", false),
+            ("ab:/x", false),
+            ("a/b:c", false),
+            ("ab:c", true),
+            ("hf:acme/tiny@main", false),
+        ] {
+            assert_eq!(is_endpoint(Path::new(path)), named, "{path}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use filiation_core::{Answer, Model, ModelError, Party, Request, Role, Want};
 
+use crate::entry::{Entry, is_endpoint};
 use crate::pack::is_pack;
 use crate::plan::{Plan, Transcripts};
 use crate::store::{Shelf, Store};
@@ -23,14 +24,38 @@ type Outcome = Result<Answer, ModelError>;
 // What is asked of a party, once what came before is in.
 pub(crate) type Stage<'a> = &'a dyn Fn(&Transcripts) -> Vec<Request>;
 
-/// The places of parties at the table, each with the path of its model.
-pub(crate) fn seats<'a>(parties: &'a [Party], paths: &'a [PathBuf]) -> Vec<Seat<'a>> {
-    let seat = |(party, path): (&'a Party, &'a PathBuf)| Seat {
-        name: &party.name,
-        role: party.role,
-        path,
-    };
-    parties.iter().zip(paths).map(seat).collect()
+/// Where the model of a party is.
+pub(crate) struct Place {
+    path: PathBuf,
+    entry: Entry,
+}
+
+impl Place {
+    pub(crate) fn of(entry: &Entry, folder: &Path) -> Self {
+        Self {
+            path: entry.place(folder),
+            entry: entry.clone(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn seat(&self, role: Role) -> Seat<'_> {
+        Seat {
+            name: &self.entry.name,
+            role,
+            path: &self.path,
+            reach: self.entry.reach(),
+        }
+    }
+}
+
+/// The places of parties at the table, each with its model.
+pub(crate) fn seats<'a>(parties: &'a [Party], places: &'a [Place]) -> Vec<Seat<'a>> {
+    let pairs = parties.iter().zip(places);
+    pairs.map(|(party, place)| place.seat(party.role)).collect()
 }
 
 /// What collecting works on.
@@ -132,11 +157,12 @@ impl Collector<'_> {
         Ok(())
     }
 
-    // A recording is no model of this machine: what it says is not shared.
+    // A recording is no model of this machine, and an endpoint has a store of its own: what they say is
+    // not shared.
     fn shelf(&self, seat: &Seat<'_>) -> Result<Option<Shelf>, AuditError> {
         let party = self.parties.iter().find(|p| p.name == seat.name);
         match (self.answers, party) {
-            (Some(store), Some(party)) if !is_pack(seat.path) => {
+            (Some(store), Some(party)) if !is_pack(seat.path) && !is_endpoint(seat.path) => {
                 store.shelf(&party.identity).map(Some)
             }
             _ => Ok(None),
@@ -166,6 +192,17 @@ impl Collector<'_> {
                 None => model.insert(self.provider.model(seat).map_err(party_error(seat))?),
             };
             answers = ask(&**model, seat, &rest)?;
+            let unavailable = |answer: &Outcome| match answer {
+                Err(ModelError::Unavailable { reason }) => Some(reason.clone()),
+                _ => None,
+            };
+            if let Some(reason) = answers.iter().find_map(unavailable) {
+                return Err(AuditError::Unavailable {
+                    role: seat.role.as_str(),
+                    name: seat.name.into(),
+                    reason,
+                });
+            }
         }
         if let Some(shelf) = shelf.as_mut() {
             let new: Vec<_> = rest.iter().zip(answers.iter().cloned()).collect();

@@ -265,6 +265,38 @@ pub enum AuditError {
         /// The run directory.
         path: PathBuf,
     },
+    /// A model behind an API has no answer now.
+    #[error("{role} `{name}` gives no more answers; those that came are kept: {reason}")]
+    Unavailable {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Nobody said by what right a model behind an API is asked.
+    #[error("{role} `{name}` is `{endpoint}`, and nothing says by what right it is asked")]
+    Unauthorised {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// What is asked for.
+        endpoint: String,
+    },
+    /// A model takes conversations alone, and another takes none.
+    #[error(
+        "{role} `{name}` takes conversations alone, and prompts are put as plain text: {because}"
+    )]
+    ChatOnly {
+        /// Its role.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// Why they are.
+        because: String,
+    },
     /// A model gave another number of answers than it was asked.
     #[error("{role} `{name}` gave {found} answers to {expected} requests")]
     AnswerCount {
@@ -309,6 +341,16 @@ impl AuditError {
             Self::OtherPlan { .. } => {
                 Some("use the version that began the run, or begin another with `--run DIR`".into())
             }
+            Self::Unauthorised { .. } => Some(
+                "`--basis TEXT --authorised-by NAME`, or `authorisation = { basis, by, date }` in the case: \
+                 a contract, terms that allow it, or the owner's consent; the report shows it"
+                    .into(),
+            ),
+            Self::ChatOnly { .. } => Some(
+                "leave out the model without a chat template, or ask the teacher through an API that \
+                 continues plain text"
+                    .into(),
+            ),
             Self::Locked { .. } => Some("wait for it to end, or end it".into()),
             Self::PackSeal { .. } | Self::PackAnswers { .. } => {
                 Some("fetch or record it again: it was cut short or changed since it was sealed".into())

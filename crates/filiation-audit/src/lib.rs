@@ -12,6 +12,7 @@
 //! plan.jsonl                       every request, before anything is asked
 //! transcripts/<party>/party.json   what the party is
 //! transcripts/<party>/answers.jsonl what it answered, by digest of the question
+//! transcripts/<party>/exchanges.jsonl where it is behind an API: requests and responses, byte for byte
 //! streams/<probe>.json             what was bought, where a probe may stop
 //! evidence/<probe>.json            statistic or abstention, and what it is worth
 //! report.json                      canonical; every rendering comes from it
@@ -27,6 +28,8 @@ mod asking;
 mod case;
 mod collect;
 mod disk;
+mod endpoint;
+mod entry;
 mod error;
 mod folder;
 mod hint;
@@ -47,12 +50,14 @@ mod suites;
 mod transcript;
 
 pub use asking::Asking;
-pub use case::{CanaryEntry, Case, Entry, ServedEntry};
+pub use case::Case;
 pub use disk::from_folder;
+pub use entry::{CanaryEntry, Entry, ServedEntry, is_endpoint};
 pub use error::{AuditError, BoxError};
 pub use import::{EvalLog, ImportOrder, ImportProblem, Imported, LogFormat, LogSuite};
 pub use offline::{measure, report, weigh};
-pub use pack::{Collection, ImportFacts, Order, Pack, PackHead};
+pub use pack::{Collection, ImportFacts, Order, Pack, PackHead, Questions};
 pub use progress::{Progress, Silent};
-pub use provider::{Profile, Provider, Seat};
+pub use provider::{Asked, Profile, Provider, Reach, Seat};
 pub use run::Run;
+pub use transcript::Recorded;

@@ -178,6 +178,7 @@ pub fn report(run: &Run) -> Result<Report, AuditError> {
         case,
         parties: run.parties().to_vec(),
         recordings: run.recordings(),
+        endpoints: run.endpoints()?,
         suites,
         probes,
         evidence,

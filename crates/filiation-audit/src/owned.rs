@@ -7,7 +7,7 @@ use filiation_probes::served::MOST_BYTES;
 use filiation_probes::{CanarySet, ProbeError, ServedLog};
 use filiation_report::SuiteFacts;
 
-use crate::case::{CanaryEntry, Entry, ServedEntry};
+use crate::entry::{CanaryEntry, Entry, ServedEntry};
 use crate::suites::{SuiteFile, first};
 use crate::{AuditError, Case, disk};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use filiation_core::{Digest, ModelIdentity, Party, Role};
 
 use crate::AuditError;
-use crate::case::Entry;
+use crate::entry::Entry;
 
 /// Refuses a party that is not what the case says it is.
 pub(crate) fn check_pin(entry: &Entry, role: Role, found: Digest) -> Result<(), AuditError> {
@@ -21,7 +21,10 @@ pub(crate) fn check_pin(entry: &Entry, role: Role, found: Digest) -> Result<(), 
 }
 
 pub(crate) fn party_of(entry: &Entry, role: Role, mut identity: ModelIdentity) -> Party {
-    identity.source = source(&entry.path);
+    // An endpoint says of itself where it is.
+    if !entry.is_endpoint() {
+        identity.source = source(&entry.path);
+    }
     Party {
         name: entry.name.clone(),
         role,

@@ -1,22 +1,24 @@
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, Party, Probe, canonical};
 use filiation_lr::Calibration;
-use filiation_report::{CaseFacts, RecordingFacts, SuiteFacts};
+use filiation_report::{CaseFacts, EndpointFacts, RecordingFacts, SuiteFacts};
 use serde::{Deserialize, Serialize};
 
-use crate::case::Entry;
-use crate::collect::{Collector, party_error, seats};
+use crate::collect::{Collector, Place, party_error, seats};
+use crate::endpoint::{authorised, endpoint_facts, one_form};
+use crate::entry::Entry;
 use crate::folder::{self, lock};
 use crate::owned::{OwnerFiles, Owners};
-use crate::pack::{Pack, WithPacks, is_pack, require_recorded};
+use crate::pack::{Pack, Questions, WithPacks, by_probe, is_pack, require_recorded};
 use crate::party::{check_pin, party_of};
 use crate::plan::{Plan, Transcripts};
 use crate::store::Store;
 use crate::suites::{SuiteFile, names, not_run, probes};
 use crate::transcript::Transcript;
-use crate::{AuditError, Case, Progress, Provider, Seat, disk, population};
+use crate::{AuditError, Case, Profile, Progress, Provider, Seat, disk, population};
 
 /// A run directory: everything of one case, from the plan to the report.
 ///
@@ -31,6 +33,8 @@ pub struct Run {
     parties: Vec<Party>,
     // One entry a party: what it answers from, where that is a recording.
     recordings: Vec<Option<RecordingFacts>>,
+    // One entry a party: the endpoint that was recorded.
+    recorded_endpoints: Vec<Option<EndpointFacts>>,
     // Where runs share answers.
     answers: Option<PathBuf>,
     probes: Vec<Box<dyn Probe>>,
@@ -47,12 +51,15 @@ struct PartyFile {
     chat: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     recording: Option<RecordingFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    endpoint: Option<EndpointFacts>,
 }
 
 // A party as it was found.
 struct Found {
     file: PartyFile,
     pack: Option<Pack>,
+    plain: bool,
 }
 
 impl Run {
@@ -84,9 +91,11 @@ impl Run {
         folder::check(root, &case)?;
         let found = found(&case, folder, provider)?;
         let chat = !case.raw && found.iter().all(|f| f.file.chat);
+        let forms = found.iter().map(|f| (&f.file.party, f.file.chat, f.plain));
+        one_form(&forms.collect::<Vec<_>>(), chat)?;
         let probes = probes(&case.asking(), case.stopping(), &suites, &owned, chat)?;
         let plan = Plan::of(&probes);
-        for Found { file, pack } in &found {
+        for Found { file, pack, .. } in &found {
             if let Some(pack) = pack {
                 require_recorded(pack, &file.party, &plan, &case.asking(), chat, &suites)?;
             }
@@ -102,6 +111,7 @@ impl Run {
             calibration,
             parties: files.iter().map(|f| f.party.clone()).collect(),
             recordings: files.iter().map(|f| f.recording.clone()).collect(),
+            recorded_endpoints: files.iter().map(|f| f.endpoint.clone()).collect(),
             answers: None,
             probes,
             plan,
@@ -139,6 +149,7 @@ impl Run {
         };
         let mut parties = Vec::new();
         let mut recordings = Vec::new();
+        let mut recorded_endpoints = Vec::new();
         let mut chat = !case.raw;
         for (_, entry) in case.entries() {
             let file = party_file(root, entry);
@@ -151,6 +162,7 @@ impl Run {
             chat &= read.chat;
             parties.push(read.party);
             recordings.push(read.recording);
+            recorded_endpoints.push(read.endpoint);
         }
         let owned = owners.parsed(&Owners::of(&case))?;
         let probes = probes(&case.asking(), case.stopping(), &suites, &owned, chat)?;
@@ -168,6 +180,7 @@ impl Run {
             calibration,
             parties,
             recordings,
+            recorded_endpoints,
             answers: None,
             probes,
             plan,
@@ -185,17 +198,16 @@ impl Run {
         provider: &dyn Provider,
         progress: &dyn Progress,
     ) -> Result<(), AuditError> {
-        let paths: Vec<PathBuf> = self
-            .case
-            .entries()
-            .map(|(_, entry)| folder.join(&entry.path))
-            .collect();
-        let seats = seats(&self.parties, &paths);
+        let entries = self.case.entries();
+        let places: Vec<Place> = entries.map(|(_, entry)| Place::of(entry, folder)).collect();
+        let seats = seats(&self.parties, &places);
         let mut transcripts = Transcripts::new();
         for party in &self.parties {
             let log = Transcript::resume(self.transcript_path(party))?;
             transcripts.insert(party.name.clone(), log);
         }
+        let before = transcripts.iter().map(|(name, t)| (name.clone(), t.len()));
+        let before: BTreeMap<String, usize> = before.collect();
         let provider = &WithPacks(provider);
         let store = |folder: &PathBuf| Store::new(folder.clone(), provider.engine());
         let store = self.answers.as_ref().map(store);
@@ -214,7 +226,90 @@ impl Run {
             let path = folder.join(format!("{}.json", bought.probe()));
             disk::put(&path, &canonical::to_pretty(&bought))?;
         }
+        self.keep_exchanges(&seats, provider, &transcripts, &before)
+    }
+
+    // A run that is whole keeps what it has: the store may be elsewhere by then.
+    fn keep_exchanges(
+        &self,
+        seats: &[Seat<'_>],
+        provider: &dyn Provider,
+        transcripts: &Transcripts,
+        before: &BTreeMap<String, usize>,
+    ) -> Result<(), AuditError> {
+        for ((seat, party), (_, entry)) in seats.iter().zip(&self.parties).zip(self.case.entries())
+        {
+            let path = self.endpoint_path(party);
+            let Some(transcript) = transcripts.get(seat.name).filter(|_| entry.is_endpoint())
+            else {
+                continue;
+            };
+            if path.is_file() && before.get(&party.name) == Some(&transcript.len()) {
+                continue;
+            }
+            let lines = self
+                .transcript_path(party)
+                .with_file_name("exchanges.jsonl");
+            let requests = transcript.requests(seat.role)?;
+            let Some(kept) = endpoint_facts(provider, seat, entry, &requests)? else {
+                continue;
+            };
+            if let Some(examination) = &kept.examination {
+                disk::put(&path.with_file_name("examination.json"), examination)?;
+            }
+            disk::put(&lines, &kept.lines)?;
+            disk::put(&path, &canonical::to_pretty(&kept.facts))?;
+        }
         Ok(())
+    }
+
+    fn endpoint_path(&self, party: &Party) -> PathBuf {
+        self.transcript_path(party).with_file_name("endpoint.json")
+    }
+
+    /// What is known of the parties behind an API, whether they were asked in this run or recorded.
+    pub(crate) fn endpoints(&self) -> Result<Vec<EndpointFacts>, AuditError> {
+        let mut all = Vec::new();
+        for ((party, recorded), (_, entry)) in self
+            .parties
+            .iter()
+            .zip(&self.recorded_endpoints)
+            .zip(self.case.entries())
+        {
+            if let Some(facts) = recorded {
+                all.push(facts.clone());
+            } else if entry.is_endpoint() {
+                let path = self.endpoint_path(party);
+                let bytes = disk::read_if_there(&path)?.ok_or_else(|| AuditError::Incomplete {
+                    path: self.root.clone(),
+                    missing: format!("transcripts/{}/endpoint.json", party.name),
+                    step: "audit",
+                })?;
+                all.push(parse(&path, &bytes)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What each party behind an API was asked in this run, with the entry that says how it is
+    /// reached.
+    ///
+    /// # Errors
+    /// [`AuditError`] where a transcript cannot be read.
+    pub fn questions(&self) -> Result<Vec<(&Entry, Questions)>, AuditError> {
+        let mut all = Vec::new();
+        for (party, (role, entry)) in self.parties.iter().zip(self.case.entries()) {
+            if !entry.is_endpoint() {
+                continue;
+            }
+            let transcript = Transcript::read(self.transcript_path(party))?;
+            let asked = Questions {
+                party: party.clone(),
+                by_probe: by_probe(&self.probes, transcript.requests(role)?),
+            };
+            all.push((entry, asked));
+        }
+        Ok(all)
     }
 
     /// The run directory.
@@ -379,27 +474,29 @@ fn party_file(root: &Path, entry: &Entry) -> PathBuf {
 fn found(case: &Case, folder: &Path, provider: &dyn Provider) -> Result<Vec<Found>, AuditError> {
     let mut all = Vec::new();
     for (role, entry) in case.entries() {
-        let path = folder.join(&entry.path);
-        let seat = Seat {
-            name: &entry.name,
-            role,
-            path: &path,
-        };
-        let (identity, chat, pack) = if is_pack(&path) {
-            let read = Pack::read(&path).map_err(|e| party_error(&seat)(e.into()))?;
-            (read.head().model.clone(), read.head().template, Some(read))
+        let place = Place::of(entry, folder);
+        let (path, seat) = (place.path(), place.seat(role));
+        authorised(entry, role)?;
+        let (profile, pack) = if is_pack(path) {
+            let read = Pack::read(path).map_err(|e| party_error(&seat)(e.into()))?;
+            (read.profile(), Some(read))
         } else {
-            let profile = provider.profile(&seat).map_err(party_error(&seat))?;
-            (profile.identity, profile.chat, None)
+            (provider.profile(&seat).map_err(party_error(&seat))?, None)
         };
+        let Profile {
+            identity,
+            chat,
+            plain,
+        } = profile;
         let digest = pack.as_ref().map_or(identity.digest, Pack::digest);
         check_pin(entry, role, digest)?;
         let file = PartyFile {
             party: party_of(entry, role, identity),
             chat,
             recording: pack.as_ref().map(|pack| pack.facts(&entry.name)),
+            endpoint: pack.as_ref().and_then(|pack| pack.endpoint(&entry.name)),
         };
-        all.push(Found { file, pack });
+        all.push(Found { file, pack, plain });
     }
     Ok(all)
 }

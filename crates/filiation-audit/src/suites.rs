@@ -4,7 +4,7 @@ use filiation_core::{Digest, Probe};
 use filiation_probes::{NAMES, ProbeError, ProbeOptions, PromptForm, Stopping, Suite, standard};
 use filiation_report::{NotRun, SuiteFacts};
 
-use crate::case::Entry;
+use crate::entry::Entry;
 use crate::owned::Owned;
 use crate::{Asking, AuditError, disk};
 

@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use filiation_core::{Answer, Digest, ModelError, Request, Want, canonical};
+use filiation_core::{Answer, Digest, ModelError, Request, RequestId, Role, Want, canonical};
 use serde::{Deserialize, Serialize};
 
 use crate::{AuditError, disk};
+
+/// A question, and what came of it.
+pub type Recorded = (Want, Result<Answer, ModelError>);
 
 /// What a model said to one question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,6 +168,41 @@ impl Transcript {
     /// Every answer by the key of its question.
     pub(crate) fn into_answers(self) -> BTreeMap<Digest, Result<Answer, ModelError>> {
         self.answers
+    }
+
+    /// The questions that were put, in the order of the log, as requests to `role`. They are read
+    /// again, since nothing else needs them.
+    pub(crate) fn requests(&self, role: Role) -> Result<Vec<Request>, AuditError> {
+        let content = disk::read_if_there(&self.path)?.unwrap_or_default();
+        let recorded = Self::recorded(&self.path, &content)?.into_iter();
+        let request = |(i, (want, _)): (usize, (Want, _))| Request {
+            id: RequestId::new(i.to_string()),
+            to: vec![role],
+            want,
+        };
+        Ok(recorded.enumerate().map(request).collect())
+    }
+
+    /// Questions and what came of them, in the order of `content`, the lines of a log.
+    pub(crate) fn recorded(
+        path: &std::path::Path,
+        content: &[u8],
+    ) -> Result<Vec<Recorded>, AuditError> {
+        let lines = content.split(|b| *b == b'\n');
+        let lines = lines.filter(|line| !line.is_empty()).enumerate();
+        let read = |(i, bytes): (usize, &[u8])| {
+            let line = Line::parse(bytes).map_err(|reason| AuditError::Damaged {
+                path: path.to_owned(),
+                line: i + 1,
+                reason,
+            })?;
+            let outcome = match line.outcome {
+                Outcome::Answer(answer) => Ok(answer),
+                Outcome::Error(error) => Err(error),
+            };
+            Ok((line.want, outcome))
+        };
+        lines.map(read).collect()
     }
 
     /// How many questions were put.

@@ -16,6 +16,9 @@ pub(crate) struct Day {
 
 impl Day {
     /// Today, UTC.
+    ///
+    /// # Errors
+    /// Where the clock stands before 1970.
     pub(crate) fn today() -> Result<Self> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = since

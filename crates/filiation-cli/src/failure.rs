@@ -10,6 +10,7 @@ use filiation_core::Digest;
 use filiation_hub::HubError;
 use filiation_model::LoadError;
 use filiation_report::clean;
+use filiation_teacher::TeacherError;
 
 use crate::models::TrialRender;
 
@@ -41,6 +42,19 @@ impl std::fmt::Display for Mismatch {
 }
 
 impl std::error::Error for Mismatch {}
+
+/// A store that is not what was written.
+#[derive(Debug)]
+pub(crate) struct Damaged(pub(crate) Vec<String>);
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = &self.0[..self.0.len().min(20)];
+        write!(f, "{} problems\n{}", self.0.len(), shown.join("\n"))
+    }
+}
+
+impl std::error::Error for Damaged {}
 
 /// Writes an error, its causes and what to do about it to standard error.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
@@ -76,6 +90,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return error.hint();
     }
     if let Some(error) = cause.downcast_ref::<HubError>() {
+        return error.hint();
+    }
+    if let Some(error) = cause.downcast_ref::<TeacherError>() {
         return error.hint();
     }
     if cause.is::<TrialRender>() {

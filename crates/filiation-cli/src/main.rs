@@ -4,12 +4,14 @@
 
 mod commands;
 mod day;
+mod exchanges;
 mod failure;
 mod hub;
 mod models;
 mod output;
 mod progress;
 mod size;
+mod teachers;
 
 use std::process::ExitCode;
 

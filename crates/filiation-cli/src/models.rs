@@ -65,6 +65,7 @@ impl Local {
             return Ok(Profile {
                 identity: model.identity().clone(),
                 chat: has_template(&model),
+                plain: true,
             });
         }
         let checkpoint = Checkpoint::open(path, &self.limits)?;
@@ -84,6 +85,7 @@ impl Local {
         Ok(Profile {
             identity,
             chat: checkpoint.template().is_some(),
+            plain: true,
         })
     }
 }

@@ -281,13 +281,24 @@ impl Sameness {
 }
 
 impl Cell {
-    /// The option that a text begins with; else "anything else", which comes last.
+    /// The option that a text begins with; else "anything else", which comes last. A longer word is
+    /// another answer: what was recorded is the probability of the option's own tokens.
     fn answer(&self, text: &str) -> usize {
         let text = text.trim_start();
-        let begins = |option: &String| text.starts_with(option.trim_start());
+        let begins = |option: &String| {
+            let rest = text.strip_prefix(option.trim_start());
+            rest.is_some_and(|rest| !(option.ends_with(goes_on) && rest.starts_with(goes_on)))
+        };
         let found = self.options.iter().position(begins);
         found.unwrap_or(self.options.len())
     }
+}
+
+// Whether a character makes one word with another beside it: scripts without spaces do not.
+fn goes_on(c: char) -> bool {
+    let unspaced =
+        matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{2e80}'..='\u{a4cf}' | '\u{f900}'..='\u{faff}');
+    c.is_alphanumeric() && !unspaced
 }
 
 // The seed is other than that of any recorded text, which hangs on the name of its item.

@@ -2,8 +2,8 @@ use filiation_core::{Axis, Party, Proposition, Reason};
 use filiation_lr::{Evidence, Likelihood, Opinion, Setting};
 
 use crate::{
-    Alternative, CaseFacts, Contested, FoundBy, Held, Outcome, ProbeRecord, RecordingFacts, Report,
-    SuiteFacts, Tool,
+    Alternative, CaseFacts, Contested, EndpointFacts, FoundBy, Held, Outcome, ProbeRecord,
+    RecordingFacts, Report, SuiteFacts, Tool,
 };
 
 /// What a report is made of.
@@ -15,6 +15,8 @@ pub struct Parts {
     pub parties: Vec<Party>,
     /// Those of them that answered from a recording.
     pub recordings: Vec<RecordingFacts>,
+    /// Those of them that are behind an API, or were when they were recorded.
+    pub endpoints: Vec<EndpointFacts>,
     /// The prompts.
     pub suites: Vec<SuiteFacts>,
     /// Every probe of the plan.
@@ -45,6 +47,7 @@ impl Report {
             case: parts.case,
             parties: parts.parties,
             recordings: parts.recordings,
+            endpoints: parts.endpoints,
             suites: parts.suites,
             probes: parts.probes,
         }
@@ -97,6 +100,18 @@ fn limitations(parts: &Parts, setting: &Setting) -> Vec<String> {
          than as many independent findings"
             .into(),
     ];
+    let endpoints: Vec<_> = parts
+        .endpoints
+        .iter()
+        .map(|e| format!("`{}`", e.party))
+        .collect();
+    if !endpoints.is_empty() {
+        all.push(format!(
+            "of {} nothing is known but what was answered under that name on those days: the weights \
+             behind an endpoint may be changed without notice",
+            endpoints.join(", ")
+        ));
+    }
     match parts.case.found_by {
         FoundBy::NamedInAdvance => {}
         FoundBy::Batch(m) => all.push(format!(

@@ -18,7 +18,7 @@ pub use assemble::Parts;
 pub use clean::clean;
 pub use found_by::{FoundBy, FoundByError};
 pub use report::{
-    Alternative, CaseFacts, Contested, Held, Input, NotRun, Outcome, ProbeRecord, RecordingFacts,
-    Report, ReportError, SuiteFacts, Tool,
+    Alternative, Authorisation, CaseFacts, Contested, EndpointFacts, Held, Input, NotRun, Outcome,
+    ProbeRecord, RecordingFacts, Report, ReportError, SuiteFacts, Tool,
 };
 pub use schema::schema;

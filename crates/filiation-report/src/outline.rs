@@ -4,7 +4,7 @@
 use filiation_core::{Axis, Digest, Interval, Power, Proposition};
 use filiation_lr::{Evidence, Ranked};
 
-use crate::{Alternative, Held, Outcome, Report, clean};
+use crate::{Alternative, Authorisation, EndpointFacts, Held, Outcome, Report, clean};
 
 mod likelihood;
 
@@ -305,6 +305,7 @@ fn making(report: &Report) -> Vec<Block> {
             version.map_or_else(String::new, |v| format!(", version {v}"))
         )
     }));
+    items.extend(report.endpoints.iter().map(endpoint));
     items.extend(report.suites.iter().map(|s| {
         format!(
             "Suite `{}`: {} prompts, {}",
@@ -332,6 +333,41 @@ fn making(report: &Report) -> Vec<Block> {
         Block::Heading("How this was made".into()),
         Block::List(items),
     ]
+}
+
+fn endpoint(e: &EndpointFacts) -> String {
+    let tested = match (&e.tested, e.faults.is_empty()) {
+        (None, _) => "not tested".to_owned(),
+        (Some(day), true) => format!("tested on {day}, nothing wrong"),
+        (Some(day), false) => format!("tested on {day}: {}", e.faults.join("; ")),
+    };
+    let days = if e.first == e.last {
+        format!("on {}", e.first)
+    } else {
+        format!("from {} to {}", e.first, e.last)
+    };
+    let names: Vec<_> = e.answered_by.iter().map(|m| format!("`{m}`")).collect();
+    let by = if names.is_empty() {
+        "a model that gives no name".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let Authorisation {
+        basis,
+        by: who,
+        date,
+    } = &e.authorisation;
+    format!(
+        "`{}` is the endpoint `{}` ({}, {tested}), answered by {by} {days}: {} exchanges, {} + {} tokens, {}. \
+         Authorised by {who} on {date}: {basis}",
+        e.party,
+        e.endpoint,
+        e.tier,
+        e.exchanges,
+        e.input_tokens,
+        e.output_tokens,
+        short(&e.sha256),
+    )
 }
 
 fn dash() -> String {

@@ -83,6 +83,50 @@ pub struct RecordingFacts {
     pub answers: u64,
 }
 
+/// By what right a model behind an API was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Authorisation {
+    /// On what basis: a contract, a licence, terms that allow it, the owner's own consent.
+    pub basis: String,
+    /// Who says so.
+    pub by: String,
+    /// Day, `YYYY-MM-DD`.
+    pub date: String,
+}
+
+/// A party behind an API: nobody saw its weights, and it is what it answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointFacts {
+    /// The party.
+    pub party: String,
+    /// What was asked for, and where.
+    pub endpoint: String,
+    /// By what right.
+    pub authorisation: Authorisation,
+    /// How much of the model it shows (`T0` to `T3`), as it was used.
+    pub tier: String,
+    /// What testing it found, one phrase each; empty where it was not tested, or nothing is wrong.
+    pub faults: Vec<String>,
+    /// Day it was tested, where it was.
+    pub tested: Option<String>,
+    /// Models that answered, in the endpoint's words.
+    pub answered_by: Vec<String>,
+    /// Exchanges that the answers are from.
+    pub exchanges: u64,
+    /// Tokens of their inputs, as the endpoint counted them.
+    pub input_tokens: u64,
+    /// Tokens drawn, hidden reasoning included, as the endpoint counted them.
+    pub output_tokens: u64,
+    /// Day of the first of them (UTC).
+    pub first: String,
+    /// Day of the last.
+    pub last: String,
+    /// SHA-256 of the exchanges, each with request and response byte for byte.
+    pub sha256: Digest,
+}
+
 /// One alternative to "distilled", and what was held against it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +215,9 @@ pub struct Report {
     pub parties: Vec<Party>,
     /// Those of them that answered from a recording.
     pub recordings: Vec<RecordingFacts>,
+    /// Those of them that are behind an API, or were when they were recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointFacts>,
     /// The prompts.
     pub suites: Vec<SuiteFacts>,
     /// The probes.

@@ -6,8 +6,8 @@ use filiation_core::{
 };
 use filiation_lr::{Population, Setting, weigh};
 use filiation_report::{
-    CaseFacts, FoundBy, Input, NotRun, Outcome, Parts, ProbeRecord, RecordingFacts, Report,
-    SuiteFacts, render, schema,
+    Authorisation, CaseFacts, EndpointFacts, FoundBy, Input, NotRun, Outcome, Parts, ProbeRecord,
+    RecordingFacts, Report, SuiteFacts, render, schema,
 };
 
 fn party(name: &str, role: Role, source: &str) -> Party {
@@ -94,6 +94,25 @@ fn report(source: &str) -> Report {
             version: Some("2026-01".into()),
             recorded: "2026-02-03".into(),
             answers: 64,
+        }],
+        endpoints: vec![EndpointFacts {
+            party: "t2".into(),
+            endpoint: "openai:m at https://example.org/v1".into(),
+            authorisation: Authorisation {
+                basis: "contract 7".into(),
+                by: "A. Auditor".into(),
+                date: "2026-02-01".into(),
+            },
+            tier: "T0".into(),
+            faults: vec![],
+            tested: None,
+            answered_by: vec!["m-2026-01-01".into()],
+            exchanges: 64,
+            input_tokens: 820,
+            output_tokens: 3072,
+            first: "2026-02-03".into(),
+            last: "2026-02-03".into(),
+            sha256: Digest::of(b"exchanges"),
         }],
         suites: vec![SuiteFacts {
             name: "openings.jsonl".into(),

@@ -5,12 +5,16 @@ use serde::Serialize;
 use crate::{Price, TeacherError, Usage};
 
 /// What may be spent, in one go. Answers that are in the store cost nothing.
+///
+/// Several endpoints may share one budget: what went to the others counts by `before`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Budget {
     /// Most requests sent, attempts that fail among them.
     pub requests: Option<u64>,
     /// Most money, in the currency of the prices.
     pub cost: Option<f64>,
+    /// Requests and money that were spent of it elsewhere.
+    pub before: (u64, f64),
 }
 
 /// What was spent.
@@ -28,6 +32,20 @@ pub struct Spent {
     pub output_tokens: u64,
     /// Money, where a price is known.
     pub cost: f64,
+}
+
+impl Spent {
+    /// Both together.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            answers: self.answers + other.answers,
+            replayed: self.replayed + other.replayed,
+            input_tokens: self.input_tokens + other.input_tokens,
+            output_tokens: self.output_tokens + other.output_tokens,
+            cost: self.cost + other.cost,
+        }
+    }
 }
 
 /// Counts what is spent and holds it below the budget, what is under way included.
@@ -70,25 +88,25 @@ impl Ledger {
             reasoning: 0,
         };
         let cost = self.price.map_or(0.0, |price| price.of(&most));
-        let mut state = self.state();
+        let (mut state, before) = (self.state(), self.budget.before);
         if let Some(limit) = self
             .budget
             .requests
-            .filter(|limit| state.spent.requests >= *limit)
+            .filter(|limit| before.0 + state.spent.requests >= *limit)
         {
             return Err(TeacherError::Budget {
                 limit: format!("{limit} requests"),
-                spent: state.spent.requests.to_string(),
+                spent: (before.0 + state.spent.requests).to_string(),
             });
         }
         if let Some(limit) = self.budget.cost {
-            let would = state.spent.cost + state.reserved + cost;
+            let would = before.1 + state.spent.cost + state.reserved + cost;
             if would > limit {
                 return Err(TeacherError::Budget {
                     limit: format!("{limit}"),
                     spent: format!(
                         "{:.6}, and the next request may cost {cost:.6}",
-                        state.spent.cost
+                        before.1 + state.spent.cost
                     ),
                 });
             }
@@ -137,6 +155,7 @@ mod tests {
         let budget = Budget {
             requests: None,
             cost: Some(25.0),
+            ..Budget::default()
         };
         let ledger = Ledger::new(budget, Some(price));
         let first = ledger.reserve(0, 10).expect("within");
@@ -162,8 +181,9 @@ mod tests {
     #[test]
     fn requests_are_counted_when_sent() {
         let budget = Budget {
-            requests: Some(2),
-            cost: None,
+            requests: Some(3),
+            before: (1, 0.0),
+            ..Budget::default()
         };
         let ledger = Ledger::new(budget, None);
         for _ in 0..2 {
@@ -171,6 +191,9 @@ mod tests {
             ledger.settle(reserved, None, false);
         }
         let error = ledger.reserve(100, 10).expect_err("spent").to_string();
-        assert!(error.contains("2 requests"), "{error}");
+        assert!(
+            error.contains("3 requests") && error.contains("3 so far"),
+            "{error}"
+        );
     }
 }

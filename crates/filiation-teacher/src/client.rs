@@ -207,6 +207,11 @@ impl Client {
         &self.shared.endpoint
     }
 
+    /// What separates its answers from those of another time.
+    pub fn epoch(&self) -> &str {
+        &self.shared.options.epoch
+    }
+
     /// The store.
     pub fn store(&self) -> &Store {
         &self.shared.store

@@ -16,6 +16,7 @@ mod call;
 mod capability;
 mod client;
 mod dialect;
+mod doctor;
 mod endpoint;
 mod error;
 mod estimate;
@@ -32,6 +33,7 @@ pub use call::{Alternative, Call, Complete, Completed, End, Input, Piece, Reply,
 pub use capability::{Capability, Fault, Finding, Tier};
 pub use client::{Client, Mode, Options, Seen};
 pub use dialect::Dialect;
+pub use doctor::{Check, Examination, Verdict, estimate as examination_estimate, examine};
 pub use endpoint::{Endpoint, PROVIDERS, Provider};
 pub use error::{Failure, TeacherError};
 pub use estimate::Estimate;

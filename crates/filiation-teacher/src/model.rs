@@ -59,6 +59,11 @@ impl ApiModel {
         }
     }
 
+    /// The client, shared.
+    pub fn shared(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+
     /// The client.
     pub fn client(&self) -> &Client {
         &self.client

@@ -125,6 +125,7 @@ impl EvalLog {
             asking,
             suites: suites.iter().map(SuiteFile::facts).collect(),
             plan: Digest::of(plan.as_bytes()),
+            endpoint: None,
             answers: 0,
             bytes: 0,
             sha256: Digest::of(&[]),

@@ -1,14 +1,15 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use filiation_core::{Digest, Party, Role, canonical};
+use filiation_core::{Digest, Party, Probe, Request, Role, Want, canonical};
 use filiation_report::SuiteFacts;
 use serde::{Deserialize, Serialize};
 
 use super::{Pack, PackHead, is_pack, place};
-use crate::case::{Entry, check_name};
-use crate::collect::{Collector, party_error, seats};
+use crate::collect::{Collector, Place, party_error, seats};
+use crate::endpoint::{authorised, endpoint_facts, one_form};
+use crate::entry::{Entry, check_name};
 use crate::folder::lock;
 use crate::owned::{OwnerFiles, Owners};
 use crate::party::{check_pin, party_of};
@@ -16,7 +17,7 @@ use crate::plan::{Plan, Transcripts};
 use crate::run::parse;
 use crate::suites::{self, SuiteFile};
 use crate::transcript::Transcript;
-use crate::{Asking, AuditError, Case, Progress, Provider, Seat, ServedEntry, disk};
+use crate::{Asking, AuditError, Case, Progress, Provider, ServedEntry, disk};
 
 /// What to record.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +79,8 @@ impl Order {
 pub struct Collection {
     work: PathBuf,
     parties: Vec<Party>,
-    paths: Vec<PathBuf>,
+    places: Vec<Place>,
+    entries: Vec<Entry>,
     templates: Vec<bool>,
     plan: Plan,
     facts: Facts,
@@ -114,66 +116,20 @@ impl Collection {
         if !work.exists() {
             refuse_existing(order, out)?;
         }
-        let suites = SuiteFile::of_case(&order.suites, folder)?;
-        let owners = Owners {
-            served: &order.served,
-            limit: order.asking.limit,
-            seed: order.asking.seed,
-            ..Owners::default()
-        };
-        let files = OwnerFiles::of_case(&owners, folder)?;
-        let owned = files.parsed(&owners)?;
-        let names = suites::names(&order.asking, &suites, &owned)?;
-        let asking = Asking {
-            probes: names,
-            ..order.asking.clone()
-        };
-        let mut chat = !asking.raw;
-        let (mut parties, mut paths, mut templates) = (Vec::new(), Vec::new(), Vec::new());
-        for entry in &order.models {
-            let path = folder.join(&entry.path);
-            if is_pack(&path) {
-                return Err(AuditError::PackedAlready { path });
-            }
-            let (party, template) = profile(entry, &path, provider)?;
-            chat &= template;
-            parties.push(party);
-            paths.push(path);
-            templates.push(template);
+        for entry in order.models.iter().chain(&order.others) {
+            authorised(entry, Role::Teacher)?;
         }
-        for entry in &order.others {
-            let path = folder.join(&entry.path);
-            let template = if is_pack(&path) {
-                Pack::read(&path)?.head.template
-            } else {
-                profile(entry, &path, provider)?.1
-            };
-            chat &= template;
-        }
-        let plan = Plan::of(&suites::probes(&asking, None, &suites, &owned, chat)?);
-        let facts = Facts {
-            asking,
-            chat,
-            suites: suites
-                .iter()
-                .map(SuiteFile::facts)
-                .chain(files.facts(&owners))
-                .collect(),
-            plan: Digest::of(plan.as_bytes()),
-            models: parties
-                .iter()
-                .map(|p| (p.name.clone(), p.identity.digest))
-                .collect(),
-        };
+        let planned = Planned::of(order, folder, provider)?;
         disk::make_folder(&work)?;
         let this = Self {
             _lock: lock(&work)?,
             work,
-            parties,
-            paths,
-            templates,
-            plan,
-            facts,
+            parties: planned.parties,
+            places: planned.places,
+            entries: order.models.clone(),
+            templates: planned.templates,
+            plan: planned.plan,
+            facts: planned.facts,
         };
         this.settle()?;
         Ok(this)
@@ -188,7 +144,7 @@ impl Collection {
         provider: &dyn Provider,
         progress: &dyn Progress,
     ) -> Result<(), AuditError> {
-        let seats = seats(&self.parties, &self.paths);
+        let seats = seats(&self.parties, &self.places);
         let mut transcripts = Transcripts::new();
         for party in &self.parties {
             let log = Transcript::resume(self.log(party))?;
@@ -213,6 +169,7 @@ impl Collection {
     pub fn seal(
         self,
         out: &Path,
+        provider: &dyn Provider,
         recorded: &str,
         version: Option<&str>,
     ) -> Result<Vec<(PathBuf, Pack)>, AuditError> {
@@ -220,7 +177,18 @@ impl Collection {
         if !is_pack(out) {
             disk::make_folder(out)?;
         }
-        for (party, template) in self.parties.iter().zip(&self.templates) {
+        let mut endpoints = Vec::new();
+        for (seat, entry) in seats(&self.parties, &self.places).iter().zip(&self.entries) {
+            let requests = match entry.is_endpoint() {
+                true => Transcript::read(self.work.join(format!("{}.jsonl", entry.name)))?
+                    .requests(seat.role)?,
+                false => Vec::new(),
+            };
+            let facts = endpoint_facts(provider, seat, entry, &requests)?;
+            endpoints.push(facts.map(|kept| kept.facts));
+        }
+        for ((party, template), endpoint) in self.parties.iter().zip(&self.templates).zip(endpoints)
+        {
             let answers = disk::read_if_there(&self.log(party))?.unwrap_or_default();
             let head = PackHead {
                 format: Pack::FORMAT.into(),
@@ -232,6 +200,7 @@ impl Collection {
                 asking: self.facts.asking.clone(),
                 suites: self.facts.suites.clone(),
                 plan: self.facts.plan,
+                endpoint,
                 // What the answers are is filled in as they are sealed.
                 answers: 0,
                 bytes: 0,
@@ -263,23 +232,148 @@ impl Collection {
     }
 }
 
-fn profile(
-    entry: &Entry,
-    path: &Path,
-    provider: &dyn Provider,
-) -> Result<(Party, bool), AuditError> {
-    let seat = Seat {
-        name: &entry.name,
-        role: Role::Teacher,
-        path,
-    };
-    let profile = provider.profile(&seat).map_err(party_error(&seat))?;
-    check_pin(entry, Role::Teacher, profile.identity.digest)?;
-    Ok((
-        party_of(entry, Role::Teacher, profile.identity),
-        profile.chat,
-    ))
+// What is asked of whom, nothing of it asked yet.
+struct Planned {
+    parties: Vec<Party>,
+    places: Vec<Place>,
+    templates: Vec<bool>,
+    probes: Vec<Box<dyn Probe>>,
+    plan: Plan,
+    facts: Facts,
 }
+
+impl Planned {
+    fn of(order: &Order, folder: &Path, provider: &dyn Provider) -> Result<Self, AuditError> {
+        let suites = SuiteFile::of_case(&order.suites, folder)?;
+        let owners = Owners {
+            served: &order.served,
+            limit: order.asking.limit,
+            seed: order.asking.seed,
+            ..Owners::default()
+        };
+        let files = OwnerFiles::of_case(&owners, folder)?;
+        let owned = files.parsed(&owners)?;
+        let names = suites::names(&order.asking, &suites, &owned)?;
+        let asking = Asking {
+            probes: names,
+            ..order.asking.clone()
+        };
+        let mut chat = !asking.raw;
+        let models = order.models.iter().map(|entry| (entry, Role::Teacher));
+        // Others are asked nothing here; of them it matters how they take prompts.
+        let others = order.others.iter().map(|entry| (entry, Role::Control));
+        let (mut parties, mut places, mut forms) = (Vec::new(), Vec::new(), Vec::new());
+        for (entry, role) in models.chain(others) {
+            let place = Place::of(entry, folder);
+            let recorded = is_pack(place.path());
+            if recorded && role == Role::Teacher {
+                return Err(AuditError::PackedAlready {
+                    path: place.path().to_owned(),
+                });
+            }
+            let found = if recorded {
+                Pack::read(place.path())?.profile()
+            } else {
+                let seat = place.seat(role);
+                let profile = provider.profile(&seat).map_err(party_error(&seat))?;
+                check_pin(entry, role, profile.identity.digest)?;
+                profile
+            };
+            chat &= found.chat;
+            parties.push(party_of(entry, role, found.identity));
+            places.push(place);
+            forms.push((found.chat, found.plain));
+        }
+        let of_party = parties
+            .iter()
+            .zip(&forms)
+            .map(|(p, form)| (p, form.0, form.1));
+        one_form(&of_party.collect::<Vec<_>>(), chat)?;
+        parties.truncate(order.models.len());
+        places.truncate(order.models.len());
+        let templates = forms[..parties.len()].iter().map(|form| form.0).collect();
+        let probes = suites::probes(&asking, None, &suites, &owned, chat)?;
+        let plan = Plan::of(&probes);
+        let facts = Facts {
+            asking,
+            chat,
+            suites: suites
+                .iter()
+                .map(SuiteFile::facts)
+                .chain(files.facts(&owners))
+                .collect(),
+            plan: Digest::of(plan.as_bytes()),
+            models: parties
+                .iter()
+                .map(|p| (p.name.clone(), p.identity.digest))
+                .collect(),
+        };
+        Ok(Self {
+            parties,
+            places,
+            templates,
+            probes,
+            plan,
+            facts,
+        })
+    }
+}
+
+/// What one model is asked, by the probe that asks first.
+#[derive(Debug)]
+pub struct Questions {
+    /// The model.
+    pub party: Party,
+    /// Requests by probe, each question once.
+    pub by_probe: Vec<(String, Vec<Request>)>,
+}
+
+impl Order {
+    /// What is asked of each model that would be recorded, before anything is.
+    ///
+    /// # Errors
+    /// As [`Collection::begin`].
+    pub fn questions(
+        &self,
+        folder: &Path,
+        provider: &dyn Provider,
+    ) -> Result<Vec<Questions>, AuditError> {
+        self.check()?;
+        let planned = Planned::of(self, folder, provider)?;
+        let of = |party: &Party| Questions {
+            party: party.clone(),
+            by_probe: by_probe(&planned.probes, planned.plan.every(party.role, &party.name)),
+        };
+        Ok(planned.parties.iter().map(of).collect())
+    }
+}
+
+/// Questions by the probe that asks first; what none asks by itself is asked about answers.
+pub(crate) fn by_probe(
+    probes: &[Box<dyn Probe>],
+    questions: Vec<Request>,
+) -> Vec<(String, Vec<Request>)> {
+    let mut left: BTreeMap<Digest, Request> = questions.into_iter().map(|r| (r.key(), r)).collect();
+    let mut all: Vec<(String, Vec<Request>)> = probes
+        .iter()
+        .map(|probe| {
+            let own = probe.plan().iter().filter_map(|request| {
+                let want = match &request.want {
+                    Want::Only { want, .. } => want,
+                    want => want,
+                };
+                left.remove(&want.key())
+            });
+            (probe.id().name().to_owned(), own.collect())
+        })
+        .collect();
+    all.push((ABOUT.into(), left.into_values().collect()));
+    all.retain(|(_, own)| !own.is_empty());
+    all
+}
+
+/// Stands for a probe where answers are asked about.
+const ABOUT: &str = "scores of answers";
 
 // What was sealed before a kill is sealed again; what was whole before all that is not touched.
 fn refuse_existing(order: &Order, out: &Path) -> Result<(), AuditError> {

@@ -7,18 +7,19 @@
 mod collect;
 mod recording;
 
-pub use collect::{Collection, Order};
+pub(crate) use collect::by_probe;
+pub use collect::{Collection, Order, Questions};
 pub(crate) use recording::{Recording, WithPacks, require_recorded};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use filiation_core::{Digest, ModelIdentity, canonical};
-use filiation_report::{RecordingFacts, SuiteFacts};
+use filiation_report::{EndpointFacts, RecordingFacts, SuiteFacts};
 use serde::{Deserialize, Serialize};
 
-use crate::transcript::Transcript;
-use crate::{Asking, AuditError, disk};
+use crate::transcript::{Recorded, Transcript};
+use crate::{Asking, AuditError, Profile, disk};
 
 /// What a pack says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct PackHead {
     pub suites: Vec<SuiteFacts>,
     /// Digest of the plan.
     pub plan: Digest,
+    /// What is behind it, where it was recorded from an API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointFacts>,
     /// Lines of answers.
     pub answers: u64,
     /// Bytes of the answers.
@@ -121,6 +125,18 @@ impl Pack {
         Ok(Self { head, digest, log })
     }
 
+    /// What was asked, and what came of it, in the order of the recording.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn recorded(path: &Path) -> Result<Vec<Recorded>, AuditError> {
+        Self::read(path)?;
+        let content = disk::read(path)?;
+        let end = content.iter().position(|b| *b == b'\n');
+        let answers = end.map_or(&[][..], |end| &content[end + 1..]);
+        Transcript::recorded(path, answers)
+    }
+
     /// What the pack says of itself.
     pub const fn head(&self) -> &PackHead {
         &self.head
@@ -152,6 +168,23 @@ impl Pack {
             version: (!told.is_empty()).then(|| told.join("; ")),
             recorded: self.head.recorded.clone(),
             answers: self.head.answers,
+        }
+    }
+
+    pub(crate) fn endpoint(&self, party: &str) -> Option<EndpointFacts> {
+        let facts = self.head.endpoint.clone()?;
+        Some(EndpointFacts {
+            party: party.to_owned(),
+            ..facts
+        })
+    }
+
+    pub(crate) fn profile(&self) -> Profile {
+        Profile {
+            identity: self.head.model.clone(),
+            chat: self.head.template,
+            // What it cannot answer is found missing, with the reason.
+            plain: true,
         }
     }
 

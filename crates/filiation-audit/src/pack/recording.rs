@@ -7,7 +7,7 @@ use filiation_core::{
 use super::{Pack, is_pack};
 use crate::plan::Plan;
 use crate::suites::SuiteFile;
-use crate::{Asking, AuditError, BoxError, Profile, Provider, Seat};
+use crate::{Asked, Asking, AuditError, BoxError, Profile, Provider, Seat};
 
 /// A model that answers what was recorded of it, and nothing else.
 #[derive(Debug)]
@@ -56,11 +56,7 @@ impl Provider for WithPacks<'_> {
         if !is_pack(seat.path) {
             return self.0.profile(seat);
         }
-        let pack = Pack::read(seat.path)?;
-        Ok(Profile {
-            chat: pack.head.template,
-            identity: pack.head.model,
-        })
+        Ok(Pack::read(seat.path)?.profile())
     }
 
     fn model(&self, seat: &Seat<'_>) -> Result<Box<dyn Model>, BoxError> {
@@ -79,6 +75,13 @@ impl Provider for WithPacks<'_> {
             return Ok(None);
         }
         self.0.relate(this, other)
+    }
+
+    fn asked(&self, seat: &Seat<'_>, requests: &[Request]) -> Result<Option<Asked>, BoxError> {
+        if is_pack(seat.path) {
+            return Ok(None);
+        }
+        self.0.asked(seat, requests)
     }
 
     fn engine(&self) -> String {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::calibration::{BY_PROBE, records};
 use super::manifest::{Family, Known, Manifest};
 use crate::collect::party_error;
-use crate::{AuditError, Case, Progress, Provider, Run, Seat, disk, measure, report, weigh};
+use crate::{AuditError, Case, Progress, Provider, Reach, Run, Seat, disk, measure, report, weigh};
 
 /// The building of a population: every suspect of a manifest audited, one case each.
 ///
@@ -149,6 +149,7 @@ impl Building<'_> {
             name: &case.suspect.name,
             role: Role::Suspect,
             path: &path,
+            reach: Reach::default(),
         };
         let now = self.provider.profile(&seat).map_err(party_error(&seat))?;
         let first = lines.split(|b| *b == b'\n').next().unwrap_or_default();

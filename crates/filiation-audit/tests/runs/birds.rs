@@ -104,6 +104,7 @@ impl Provider for Aviary {
         Ok(Profile {
             identity: self.identity(seat),
             chat: false,
+            plain: true,
         })
     }
 
@@ -206,7 +207,7 @@ impl Bench {
         let order = Order::of_case(&case);
         let collection = Collection::begin(&order, self.path(), &self.birds, &out)?;
         collection.collect(&self.birds, &Silent)?;
-        collection.seal(&out, "2026-02-03", Some("spring"))
+        collection.seal(&out, &self.birds, "2026-02-03", Some("spring"))
     }
 
     /// The case after `change`.

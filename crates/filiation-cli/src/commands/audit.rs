@@ -7,10 +7,13 @@ use filiation_probes::NAMES;
 use filiation_report::{FoundBy, render};
 
 use super::asked::{Asked, Computed};
+use super::remote::{Remote, tell_spent};
+use super::worth::Worth;
 use crate::failure::Usage;
 use crate::hub;
 use crate::output;
 use crate::progress::Shown;
+use crate::teachers::Parties;
 
 /// Audits a suspect. The same command again goes on where it stopped; on a finished run it
 /// prints the report again. A path that ends in `.pack` answers from a recording (`filiation
@@ -20,7 +23,9 @@ use crate::progress::Shown;
 #[command(after_help = "Examples:\n  \
     filiation audit corpora/demo/case.toml\n  \
     filiation audit models/s --base models/b --teacher models/t1 --teacher models/t2 \
-    --suite probes/chat.jsonl")]
+    --suite probes/chat.jsonl\n  \
+    filiation audit models/s --base models/b --teacher openai:MODEL --teacher anthropic:MODEL \
+    --suite probes/chat.jsonl --basis 'contract 7' --authorised-by 'A. Auditor'")]
 pub(crate) struct Audit {
     /// A case file (`.toml`), or the suspect's folder or file.
     #[arg(value_name = "CASE|SUSPECT")]
@@ -28,7 +33,7 @@ pub(crate) struct Audit {
     /// What the suspect was initialised from.
     #[arg(long, value_name = "[NAME=]PATH")]
     base: Option<String>,
-    /// A candidate teacher; repeat for each.
+    /// A candidate teacher: a path, or `PROVIDER:MODEL` behind an API; repeat for each.
     #[arg(long = "teacher", value_name = "[NAME=]PATH")]
     teachers: Vec<String>,
     /// A model known not to have learned from any candidate; repeat for each.
@@ -45,6 +50,8 @@ pub(crate) struct Audit {
     answers: Option<PathBuf>,
     #[command(flatten)]
     computed: Computed,
+    #[command(flatten)]
+    remote: Remote,
     /// Probes whose evidence may be watched stop buying completions at this e-value, such as 1000.
     /// Without it they buy their whole budget, as probes that need a population always do.
     #[arg(long, value_name = "E")]
@@ -68,12 +75,18 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let (case, folder) = self.case()?;
+        let (mut case, folder) = self.case()?;
+        self.remote.put_into(entries(&mut case))?;
         let root = match &self.run {
             Some(root) => root.clone(),
             None => Path::new("runs").join(&case.name),
         };
-        let provider = self.computed.provider(case.raw);
+        let before = root.join("case.toml");
+        // Another case in the same place is told of when the run begins.
+        let before = Case::read(&before).ok();
+        self.remote.authorise(entries(&mut case), before.as_ref())?;
+        let local = self.computed.provider(case.raw);
+        let provider = Parties::new(local, self.remote.manner()?);
         let all = case.probes.is_empty();
         let run = Run::begin(&root, case, &folder, &provider)?.sharing(self.answers);
         for name in NAMES.iter().filter(|_| all) {
@@ -81,10 +94,15 @@ impl Audit {
                 Shown::line(&format!("not run, the case holds nothing for it: {name}"));
             }
         }
-        run.collect(&folder, &provider, &Shown::new())?;
+        let collected = run.collect(&folder, &provider, &Shown::new());
+        tell_spent(&provider);
+        collected?;
         measure(&run)?;
         weigh(&run)?;
         let report = report(&run)?;
+        for worth in Worth::of(&run, &provider)? {
+            Shown::line(&worth.told(provider.currency()));
+        }
         Shown::line(&format!("run directory: {}", root.display()));
         if json {
             output::text(&render::json(&report))
@@ -160,6 +178,13 @@ impl Audit {
             canaries: Vec::new(),
         })
     }
+}
+
+fn entries(case: &mut Case) -> impl Iterator<Item = &mut Entry> {
+    std::iter::once(&mut case.suspect)
+        .chain(&mut case.base)
+        .chain(&mut case.teachers)
+        .chain(&mut case.controls)
 }
 
 // `NAME=PATH` or `PATH`.

@@ -7,10 +7,12 @@ use filiation_audit::{Case, Collection, Order};
 use super::asked::{Asked, Computed};
 use super::audit::entry;
 use super::pack;
+use super::remote::{Remote, tell_spent};
 use crate::day::Day;
 use crate::hub;
 use crate::output;
 use crate::progress::Shown;
+use crate::teachers::Parties;
 
 /// Records a model: every answer to the questions that an audit puts to a teacher, sealed in a pack.
 /// With a case, all teachers of it. The same command again goes on where it stopped.
@@ -20,9 +22,11 @@ use crate::progress::Shown;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     filiation collect models/t1 --suite probes/chat.jsonl --out packs/t1.pack\n  \
-    filiation collect corpora/demo/case.toml --out packs")]
+    filiation collect corpora/demo/case.toml --out packs\n  \
+    filiation collect openai:MODEL --suite probes/chat.jsonl --out packs/m.pack \
+    --basis 'contract 7' --authorised-by 'A. Auditor'")]
 pub(crate) struct Collect {
-    /// A case file (`.toml`), or a model's folder or file.
+    /// A case file (`.toml`), a model's folder or file, or `PROVIDER:MODEL` behind an API.
     #[arg(value_name = "CASE|[NAME=]MODEL")]
     target: String,
     /// The pack (`.pack`), or a folder for one pack a model.
@@ -38,20 +42,27 @@ pub(crate) struct Collect {
     asked: Asked,
     #[command(flatten)]
     computed: Computed,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 impl Collect {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let (order, folder) = self.order()?;
-        let provider = self.computed.provider(order.asking.raw);
+        let (mut order, folder) = self.order()?;
+        self.remote.put_into(order.models.iter_mut())?;
+        self.remote.authorise(order.models.iter_mut(), None)?;
+        let local = self.computed.provider(order.asking.raw);
+        let provider = Parties::new(local, self.remote.manner()?);
         let collection = Collection::begin(&order, &folder, &provider, &self.out)?;
-        collection.collect(&provider, &Shown::new())?;
+        let collected = collection.collect(&provider, &Shown::new());
+        tell_spent(&provider);
+        collected?;
         let day = match self.date {
             Some(day) => day,
             None => Day::today()?,
         };
         let version = self.model_version.as_deref();
-        let packs = collection.seal(&self.out, &day.to_string(), version)?;
+        let packs = collection.seal(&self.out, &provider, &day.to_string(), version)?;
         if json {
             let shown: Vec<_> = packs
                 .iter()

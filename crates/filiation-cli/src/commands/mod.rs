@@ -1,5 +1,6 @@
 mod asked;
 mod audit;
+mod cache;
 mod canary;
 mod collect;
 mod import;
@@ -8,11 +9,15 @@ mod lab;
 mod lineage;
 mod measure;
 mod pack;
+mod plan;
 mod population;
+mod remote;
 mod report;
 mod schema;
+mod teacher;
 mod watermark;
 mod weigh;
+mod worth;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -27,6 +32,14 @@ pub(crate) enum Command {
     /// Look at a recording, or make one of a log.
     #[command(subcommand)]
     Pack(pack::Pack),
+    /// Look at a model behind an API: what it gives, whether it is sound, whether it is still the same.
+    #[command(subcommand)]
+    Teacher(teacher::Teacher),
+    /// Look after what models behind APIs answered.
+    #[command(subcommand)]
+    Cache(cache::Cache),
+    /// Price what models behind APIs will be asked, before they are.
+    Plan(Box<plan::Plan>),
     /// Compute every statistic of a run again, from its transcripts.
     Measure(measure::Measure),
     /// Weigh the statistics of a run again, and write its report.
@@ -59,6 +72,9 @@ impl Command {
             Self::Audit(command) => command.run(json),
             Self::Collect(command) => command.run(json),
             Self::Pack(command) => command.run(json),
+            Self::Teacher(command) => command.run(json),
+            Self::Cache(command) => command.run(json),
+            Self::Plan(command) => command.run(json),
             Self::Measure(command) => command.run(json),
             Self::Weigh(command) => command.run(json),
             Self::Report(command) => command.run(json),

@@ -189,6 +189,7 @@ fn an_answer_is_the_option_that_it_begins_with() {
     };
     assert_eq!(cell.answer("blue, of course"), 1);
     assert_eq!(cell.answer(" red"), 0);
+    assert_eq!(cell.answer("redder"), 2, "another word");
     assert_eq!(cell.answer("I like red"), 2);
     assert_eq!(strangeness(&[vec![1, 1], vec![2, 2], vec![2, 2]]), 3.0);
     assert_eq!(strangeness(&[vec![2, 2], vec![2, 2], vec![2, 2]]), 2.0);

@@ -91,6 +91,7 @@ pub(super) fn verify(root: &Path, connection: &Connection) -> Result<Verified, T
         previous = digest;
         found.head = Some(digest);
     }
+    found.problems.extend(super::examined::problems(root));
     Ok(found)
 }
 

@@ -4,6 +4,7 @@
 //! objects/ab/cdef….zst   bytes of a request or response (zstd), named by their SHA-256
 //! index.sqlite           one row an attempt, each with the digest of the row before it
 //! in-flight              what was being asked; not empty only while asking, or after a kill
+//! examined/….json        how an endpoint was found when it was tested last; its exchanges are rows
 //! ```
 //!
 //! Objects are on disk before the row that names them, and an answer is used only after its row is.
@@ -11,6 +12,7 @@
 //! names. Rows are never changed or removed. The digest of the last row stands for all.
 
 mod check;
+mod examined;
 mod exchange;
 mod flight;
 mod index;
@@ -30,7 +32,7 @@ pub use exchange::{Exchange, Kind};
 pub use index::Summary;
 use writer::Writer;
 
-use crate::{Key, TeacherError};
+use crate::{Examination, Key, TeacherError};
 
 /// A folder of exchanges.
 #[derive(Debug)]
@@ -146,6 +148,31 @@ impl Store {
     /// [`TeacherError::Damaged`].
     pub fn head(&self) -> Result<Option<Digest>, TeacherError> {
         index::head(&self.root, &self.reader())
+    }
+
+    /// How an endpoint was found when it was tested last.
+    ///
+    /// # Errors
+    /// [`TeacherError::Damaged`].
+    pub fn examination(
+        &self,
+        endpoint: &Digest,
+        epoch: &str,
+    ) -> Result<Option<Examination>, TeacherError> {
+        examined::read(&self.root, endpoint, epoch)
+    }
+
+    /// Keeps it, in place of an earlier one; the exchanges of both stay.
+    ///
+    /// # Errors
+    /// [`TeacherError::Disk`].
+    pub fn keep_examination(
+        &self,
+        endpoint: &Digest,
+        epoch: &str,
+        examination: &Examination,
+    ) -> Result<(), TeacherError> {
+        examined::put(&self.root, endpoint, epoch, examination)
     }
 
     /// Reads everything and checks every digest.

@@ -149,15 +149,15 @@ fn the_budget_holds_and_what_was_bought_is_kept() {
     };
     let requests = limited(Budget {
         requests: Some(3),
-        cost: None,
+        ..Budget::default()
     });
     let results = client_with(&server.url(), folder.path(), Mode::Record, requests).ask_all(&calls);
     let bought = results.iter().filter(|r| r.is_ok()).count();
     assert_eq!((bought, server.hits().len()), (3, 3));
     // Each costs 2 and may cost 8.
     let money = limited(Budget {
-        requests: None,
         cost: Some(13.0),
+        ..Budget::default()
     });
     let one = Options {
         concurrency: 1,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use filiation_audit::{Entry, Progress, Provider, Seat};
+use filiation_audit::{Entry, Progress, Provider, Reach, Seat};
 use filiation_core::{
     Answer, Digest, ModelError, Observations, Party, Probe, Prompt, Request, RequestId, Role,
 };
@@ -273,6 +273,7 @@ fn seat_of(role: Role, entry: &Entry) -> Seat<'_> {
         name: &entry.name,
         role,
         path: &entry.path,
+        reach: Reach::default(),
     }
 }
 
