@@ -82,7 +82,8 @@ mod tests {
     use crate::contrast::scripted::Script;
     use crate::{ProbeOptions, Suite, standard};
 
-    const GUARDED: [&str; 5] = [
+    const GUARDED: [&str; 6] = [
+        "directional-displacement",
         "tlu-did",
         "reversed-typicality",
         "reasoning-origin",

@@ -1,7 +1,8 @@
 //! `directional-displacement`: which way the suspect went from its base.
 //!
 //! φ(M) holds what model M would say next: centred log-probabilities of the first byte after every
-//! open prompt (eight bytes and anything else), and of the options of every choice cell. The
+//! open prompt (eight bytes and anything else), and of the options of every choice cell; and what it
+//! makes of the teachers' texts, chunk by chunk, where all score them. The
 //! displacement of M is φ(M) − φ(B). What lies along the mean displacement of the controls, which is
 //! what all further training does, is taken out of all. In the metric of the controls' spread
 //! (Ledoit–Wolf), the suspect's displacement is the mixture Σ w_k (displacement of teacher k) with
@@ -14,6 +15,7 @@
 
 use filiation_core::{
     Abstention, MethodId, Observations, Probe, Reason, Request, RequestId, Role, Statistic, Want,
+    Whose,
 };
 use filiation_stats::Bootstrap;
 
@@ -22,6 +24,7 @@ use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 mod direction;
 mod features;
+mod texts;
 
 use direction::{Direction, Directions};
 use features::Displaced;
@@ -34,7 +37,17 @@ const TOP: u32 = 20;
 pub struct DirectionalDisplacement {
     id: MethodId,
     plan: Vec<Request>,
+    asked: Asked,
     bootstrap: Bootstrap,
+}
+
+/// What is read of the answers.
+#[derive(Debug)]
+struct Asked {
+    /// What comes next: prompts and choice cells.
+    next: Vec<Request>,
+    /// Scores of the teachers' texts, an entry a sample, and the place of their prompt in `next`.
+    texts: Vec<(usize, Vec<RequestId>)>,
 }
 
 impl DirectionalDisplacement {
@@ -64,18 +77,54 @@ impl DirectionalDisplacement {
                 },
             },
         };
+        let next: Vec<Request> = chosen.items.iter().map(request).collect();
+        let (mut plan, mut texts) = (next.clone(), Vec::new());
+        let open = chosen.items.iter().enumerate();
+        for (place, item) in open.filter(|(_, item)| item.is_open()) {
+            let of_prompt = (0..options.samples).map(|sample| {
+                let name = |what: &str| {
+                    RequestId::new(format!(
+                        "directional-displacement/{}/{sample}/{what}",
+                        item.id
+                    ))
+                };
+                plan.push(Request {
+                    id: name("text"),
+                    to: vec![Role::Teacher],
+                    want: Want::Generate {
+                        prompt: options.prompt(item),
+                        max_tokens: options.max_tokens,
+                        sampling: options.sampling(&item.id, sample),
+                    },
+                });
+                plan.push(Request {
+                    id: name("score"),
+                    to: vec![Role::Suspect, Role::Base, Role::Teacher, Role::Control],
+                    want: Want::ScoreAnswers {
+                        of: name("text"),
+                        whose: Whose::Teachers,
+                    },
+                });
+                name("score")
+            });
+            texts.push((place, of_prompt.collect()));
+        }
         Ok(Self {
-            id: options.method(
+            id: options.method_of_texts(
                 "directional-displacement",
-                1,
+                2,
                 &chosen.suites,
                 &[
                     ("bytes", &features::BYTES),
+                    ("clip", &texts::CLIP),
                     ("floor", &features::FLOOR),
+                    ("max_tokens", &options.max_tokens),
+                    ("samples", &options.samples),
                     ("top", &TOP),
                 ],
             ),
-            plan: chosen.items.iter().map(request).collect(),
+            plan,
+            asked: Asked { next, texts },
             bootstrap: options.bootstrap(),
         })
     }
@@ -92,7 +141,7 @@ impl Probe for DirectionalDisplacement {
 
     fn measure(&self, seen: &Observations<'_>) -> Result<Statistic, Abstention> {
         let seats = Seats::of(seen, "displacement is from a base")?;
-        let displaced = Displaced::read(&self.plan, seen, &seats)?;
+        let displaced = Displaced::read(&self.asked, seen, &seats)?;
         let directions = Directions::new(&displaced, seats.teachers.len());
         let all: Vec<usize> = (0..displaced.units.len()).collect();
         let suspect = directions.suspect(&all)?;
@@ -138,6 +187,7 @@ fn describe(
         .collect();
     let mut put = |key: String, value: f64| found.details.insert(key, value);
     put("positions-left-out".into(), displaced.left_out as f64);
+    put("prompts-with-texts".into(), displaced.texts() as f64);
     put("features".into(), displaced.features() as f64);
     put("shrinkage".into(), suspect.shrinkage);
     for (k, teacher) in teachers.iter().enumerate() {

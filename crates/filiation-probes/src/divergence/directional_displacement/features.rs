@@ -1,4 +1,5 @@
-//! What every party would say next, as inner products of displacements from the base.
+//! What every party would say next, and what it makes of the teachers' texts, as inner products of
+//! displacements from the base.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use filiation_core::{
     Abstention, Answer, Observations, Party, Reason, Request, RequestId, TopK, Want,
 };
 
-use super::degenerate;
+use super::texts::{self, Scores};
+use super::{Asked, degenerate};
 use crate::contrast::{Common, Given, Seats, fewest, given};
 use crate::divergence::choice_priors::distribution;
 
@@ -22,12 +24,33 @@ pub(super) const LEAST_TO_WHITEN: usize = 4;
 /// Smaller squares of displacements are rounding.
 const ROUNDING: f64 = 1e-18;
 
-/// One position: a prompt, or a choice cell.
+/// What is asked at a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What comes first after a prompt.
+    First,
+    /// A choice cell.
+    Choice,
+    /// The teachers' texts to a prompt.
+    Texts,
+}
+
+const KINDS: [Kind; 3] = [Kind::First, Kind::Choice, Kind::Texts];
+
+/// One unit: a prompt, a choice cell, or a prompt's texts.
 pub(super) struct Unit {
     /// Inner products of the displacements of suspect, teachers and controls: row-major.
     pub(super) gram: Vec<f64>,
     pub(super) features: usize,
-    choice: bool,
+    /// 1 where the teachers' texts are part of it.
+    texts: usize,
+    kind: Kind,
+}
+
+/// What one party gave at a unit.
+enum Said<'a> {
+    Outcomes(Outcomes),
+    Scores(Scores<'a>),
 }
 
 /// The displacements of everyone, position by position.
@@ -44,12 +67,18 @@ type Outcomes = BTreeMap<Vec<u8>, f64>;
 
 impl Displaced {
     pub(super) fn read(
-        plan: &[Request],
+        asked: &Asked,
         seen: &Observations<'_>,
         seats: &Seats<'_>,
     ) -> Result<Self, Abstention> {
-        let answers = |party: &Party| -> Vec<Option<Outcomes>> {
-            plan.iter().map(|r| outcomes(seen, party, r)).collect()
+        let answers = |party: &Party| -> Vec<Option<Said<'_>>> {
+            let outcomes = asked.next.iter().map(|r| outcomes(seen, party, r));
+            let scores = asked.texts.iter();
+            let scores = scores.map(|(_, ids)| texts::scores(seen, party, &seats.teachers, ids));
+            let outcomes = outcomes.map(|o| o.map(Said::Outcomes));
+            outcomes
+                .chain(scores.map(|s| s.map(Said::Scores)))
+                .collect()
         };
         let mut core = vec![answers(seats.base), answers(seats.suspect)];
         core.extend(seats.teachers.iter().map(|t| answers(t)));
@@ -58,31 +87,36 @@ impl Displaced {
         let of_controls: Vec<Given> = controls.iter().map(|a| given(a)).collect();
         let common = Common::of(&of_core, &of_controls);
         let mut used = common.units;
-        let is_choice = |i: usize| matches!(plan[i].want, Want::Choice { .. });
-        for choice in [false, true] {
-            let kind = used.iter().filter(|&&i| is_choice(i) == choice).count();
-            if kind < LEAST_OF_KIND {
-                used.retain(|&i| is_choice(i) != choice);
+        let planned = asked.next.len() + asked.texts.len();
+        let kind_of = |i: usize| match asked.next.get(i).map(|r| &r.want) {
+            None => Kind::Texts,
+            Some(Want::Choice { .. }) => Kind::Choice,
+            Some(_) => Kind::First,
+        };
+        for kind in KINDS {
+            if used.iter().filter(|&&i| kind_of(i) == kind).count() < LEAST_OF_KIND {
+                used.retain(|&i| kind_of(i) != kind);
             }
         }
         if used.len() < LEAST {
-            return Err(too_few(plan.len(), used.len(), seats, &of_core));
+            return Err(too_few(planned, used.len(), seats, &of_core));
         }
         let teachers = seats.teachers.len();
         let kept = common.controls.iter();
         let theirs = kept.clone().map(|&c| &controls[c]);
-        let all: Vec<&Vec<Option<Outcomes>>> = core.iter().chain(theirs).collect();
+        let all: Vec<&Vec<Option<Said<'_>>>> = core.iter().chain(theirs).collect();
         let unit = |&i: &usize| {
-            let there: Vec<&Outcomes> = all.iter().filter_map(|a| a[i].as_ref()).collect();
-            unit(&there, teachers, is_choice(i))
+            let there: Vec<&Said<'_>> = all.iter().filter_map(|a| a[i].as_ref()).collect();
+            unit(&there, teachers, kind_of(i))
         };
         let mut displaced = Self {
             units: used.iter().map(unit).collect(),
             models: all.len() - 1,
             controls: kept.map(|&c| seats.controls[c].name.clone()).collect(),
-            left_out: plan.len() - used.len(),
+            left_out: planned - used.len(),
         };
         displaced.scale(teachers)?;
+        displaced.join(&used, asked);
         Ok(displaced)
     }
 
@@ -91,7 +125,35 @@ impl Displaced {
         self.units.iter().map(|u| u.features).sum()
     }
 
-    // Both kinds of position in units of what the controls vary by there (or, where they are too
+    /// How many units are of the teachers' texts.
+    pub(super) fn texts(&self) -> usize {
+        self.units.iter().map(|u| u.texts).sum()
+    }
+
+    // What is asked at one prompt is one unit: it does not vary independently.
+    fn join(&mut self, used: &[usize], asked: &Asked) {
+        let place = |i: usize| match i.checked_sub(asked.next.len()) {
+            Some(text) => asked.texts[text].0,
+            None => i,
+        };
+        let mut joined: BTreeMap<usize, Unit> = BTreeMap::new();
+        for (&i, unit) in used.iter().zip(std::mem::take(&mut self.units)) {
+            match joined.get_mut(&place(i)) {
+                None => {
+                    joined.insert(place(i), unit);
+                }
+                Some(there) => {
+                    let sums = there.gram.iter_mut().zip(&unit.gram);
+                    sums.for_each(|(sum, g)| *sum += g);
+                    there.features += unit.features;
+                    there.texts += unit.texts;
+                }
+            }
+        }
+        self.units = joined.into_values().collect();
+    }
+
+    // Every kind of unit in units of what the controls vary by there (or, where they are too
     // few, of what the teachers do), so that neither rules by its scale.
     fn scale(&mut self, teachers: usize) -> Result<(), Abstention> {
         let m = self.models;
@@ -106,10 +168,10 @@ impl Displaced {
         } else {
             1..1 + teachers
         };
-        for choice in [false, true] {
+        for kind in KINDS {
             let n = group.len() as f64;
             let (mut spread, mut features) = (0.0, 0);
-            for u in self.units.iter().filter(|u| u.choice == choice) {
+            for u in self.units.iter().filter(|u| u.kind == kind) {
                 let whole: f64 = group.clone().map(|i| u.gram[i * m + i]).sum();
                 let pairs = group
                     .clone()
@@ -127,7 +189,7 @@ impl Displaced {
                     "the models to compare with say the same throughout",
                 ));
             }
-            let units = self.units.iter_mut().filter(|u| u.choice == choice);
+            let units = self.units.iter_mut().filter(|u| u.kind == kind);
             for u in units {
                 u.gram.iter_mut().for_each(|g| *g /= variance);
             }
@@ -153,26 +215,43 @@ fn too_few(planned: usize, used: usize, seats: &Seats<'_>, core: &[Given]) -> Ab
 }
 
 // The base comes first, then the suspect, the teachers and the controls.
-fn unit(there: &[&Outcomes], teachers: usize, choice: bool) -> Unit {
-    let kept = if choice {
-        there[0].keys().cloned().collect()
-    } else {
-        likeliest(there[0], &there[2..2 + teachers])
+fn unit(there: &[&Said<'_>], teachers: usize, kind: Kind) -> Unit {
+    let outcomes = there.iter().filter_map(|said| match said {
+        Said::Outcomes(outcomes) => Some(outcomes),
+        Said::Scores(_) => None,
+    });
+    let scores = there.iter().filter_map(|said| match said {
+        Said::Scores(scores) => Some(scores),
+        Said::Outcomes(_) => None,
+    });
+    let moved = match kind {
+        Kind::Texts => texts::moved(&scores.collect::<Vec<_>>()),
+        _ => next(&outcomes.collect::<Vec<_>>(), teachers, kind),
     };
-    let all: Vec<Vec<f64>> = there.iter().map(|o| logs(o, &kept)).collect();
-    let moved: Vec<Vec<f64>> = all[1..]
-        .iter()
-        .map(|v| v.iter().zip(&all[0]).map(|(a, b)| a - b).collect())
-        .collect();
     let dot = |a: &Vec<f64>, b: &Vec<f64>| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     let gram = moved
         .iter()
         .flat_map(|a| moved.iter().map(move |b| dot(a, b)));
     Unit {
         gram: gram.collect(),
-        features: kept.len() + 1,
-        choice,
+        features: moved.first().map_or(0, Vec::len),
+        texts: usize::from(kind == Kind::Texts),
+        kind,
     }
+}
+
+/// Movements of everyone but the base, which comes first, in what is said next.
+fn next(there: &[&Outcomes], teachers: usize, kind: Kind) -> Vec<Vec<f64>> {
+    let kept = if kind == Kind::Choice {
+        there[0].keys().cloned().collect()
+    } else {
+        likeliest(there[0], &there[2..2 + teachers])
+    };
+    let all: Vec<Vec<f64>> = there.iter().map(|o| logs(o, &kept)).collect();
+    let moved = all[1..].iter();
+    moved
+        .map(|v| v.iter().zip(&all[0]).map(|(a, b)| a - b).collect())
+        .collect()
 }
 
 // By the base and the teachers: the suspect has no part in what it is measured by.

@@ -1,4 +1,6 @@
-use filiation_core::{Answer, ChoiceAnswer, TokenProb, TopK, canonical};
+use std::collections::BTreeMap;
+
+use filiation_core::{Answer, ChoiceAnswer, ScoredText, ScoredToken, TokenProb, TopK, canonical};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -82,7 +84,7 @@ impl Case {
     fn script<'a>(&self, probe: &'a DirectionalDisplacement, suspect: &Logits) -> Script<'a> {
         let says = |logits: &Logits| {
             let logits = logits.clone();
-            move |i: usize, request: &Request| Some(answer(&logits[i], request))
+            move |i: usize, request: &Request| Some(answer(logits.get(i)?, request))
         };
         let mut script = Script::new(probe)
             .with("s", Role::Suspect, says(suspect))
@@ -140,6 +142,88 @@ fn nearly_all_students_have_their_teacher_as_the_largest_weight() {
         f64::from(right) >= 0.95 * f64::from(all),
         "{right} of {all}"
     );
+}
+
+/// Texts of ten tokens a teacher and prompt, in which the student moved a tenth of its teacher's way; what
+/// anyone would say first tells nothing.
+#[test]
+fn texts_tell_what_positions_do_not() {
+    const TOKENS: usize = 10;
+    let probe = probe(60, 0, 100);
+    let (mut right, mut all, mut ahead_of_nobody) = (0, 0, 0);
+    for seed in 0..10 {
+        for teacher in 0..4 {
+            let case = Case::new(60, 5, 900 + seed);
+            let mut rng = ChaCha8Rng::seed_from_u64(7000 + 10 * seed + teacher as u64);
+            let tokens = 60 * 3 * TOKENS;
+            let mut draw =
+                |by: f64| -> Vec<f64> { (0..tokens).map(|_| by * normal(&mut rng)).collect() };
+            let family = draw(1.0);
+            let mut ways: Vec<Vec<f64>> = (0..3).map(|_| draw(1.0)).collect();
+            for way in ways.iter_mut().take(2) {
+                way.iter_mut().zip(&family).for_each(|(a, b)| *a += b);
+            }
+            let mut moved: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+            moved.insert("b".into(), vec![0.0; tokens]);
+            for (k, way) in ways.iter().enumerate() {
+                moved.insert(format!("t{}", k + 1), way.clone());
+            }
+            for c in 0..5 {
+                moved.insert(format!("c{c}"), draw(0.3));
+            }
+            // The fourth learned from nobody.
+            let share = if teacher < 3 { 0.1 } else { 0.0 };
+            let own = draw(0.3);
+            let pairs = own.iter().zip(&ways[teacher % 3]);
+            moved.insert("s".into(), pairs.map(|(x, way)| x + share * way).collect());
+            let script = case.script(&probe, &case.base.clone());
+            let script = with_texts(script, &probe, &moved, TOKENS);
+            let found = script.measure().expect("all answered");
+            assert_eq!(found.details["prompts-with-texts"], 60.0);
+            if teacher < 3 {
+                right += u32::from(first(&found) == format!("t{}", teacher + 1));
+                all += 1;
+            } else {
+                ahead_of_nobody += u32::from(ahead(&found).is_none());
+            }
+        }
+    }
+    assert!(20 * right >= 19 * all, "{right} of {all}");
+    assert!(ahead_of_nobody >= 8, "{ahead_of_nobody} of 10");
+}
+
+/// The scores of all texts: −2 nats a token and what each party moved by there.
+fn with_texts<'a>(
+    mut script: Script<'a>,
+    probe: &DirectionalDisplacement,
+    moved: &BTreeMap<String, Vec<f64>>,
+    tokens: usize,
+) -> Script<'a> {
+    let scores = probe
+        .plan
+        .iter()
+        .filter(|r| matches!(r.want, Want::ScoreAnswers { .. }));
+    for (prompt, request) in scores.enumerate() {
+        for k in 0..3 {
+            let at = (prompt * 3 + k) * tokens;
+            for (party, moved) in moved {
+                let token = |i: usize| ScoredToken {
+                    id: 0,
+                    start: i as u32,
+                    end: i as u32 + 1,
+                    logprob: -2.0 + moved[at + i],
+                };
+                let scored = ScoredText {
+                    tokens: (0..tokens).map(token).collect(),
+                    bytes: tokens as u32,
+                };
+                let id = request.id.about(&format!("t{}", k + 1));
+                let answer = Ok(Answer::Scored(scored));
+                script.answers.insert((party.clone(), id), answer);
+            }
+        }
+    }
+    script
 }
 
 #[test]
