@@ -197,6 +197,26 @@ mod tests {
         assert!(mean.abs() < 0.045, "{mean}");
     }
 
+    /// And p is uniform on its steps, at so few items of so many features.
+    #[test]
+    fn p_of_eight_items_of_many_features_is_uniform() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let (runs, draws) = (400, 99);
+        let mut counts = [0_u32; 10];
+        for _ in 0..runs {
+            let x = CentredGram::linear(gaussian(8, 576, &mut rng).view()).expect("8 items");
+            let y = CentredGram::linear(gaussian(8, 576, &mut rng).view()).expect("8 items");
+            let p = x.p_value(&y, draws, &mut rng).expect("same items");
+            // p is k/100 with k from 1 to 100.
+            counts[((p * 100.0).round() as usize - 1) / 10] += 1;
+        }
+        let expected = f64::from(runs) / 10.0;
+        let square = |c: &u32| (f64::from(*c) - expected).powi(2) / expected;
+        let chi: f64 = counts.iter().map(square).sum();
+        // Nine degrees of freedom: P(χ² > 27.88) = 0.001.
+        assert!(chi < 27.88, "{chi} {counts:?}");
+    }
+
     #[test]
     fn a_rotation_and_a_scale_change_nothing() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
