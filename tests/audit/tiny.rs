@@ -135,7 +135,7 @@ pub(crate) fn weights(seed: u64) -> Weights {
         .collect()
 }
 
-fn blend(a: &Weights, b: &Weights, share: f32) -> Weights {
+pub(crate) fn blend(a: &Weights, b: &Weights, share: f32) -> Weights {
     let mix = |x: &f32, y: &f32| x * (1.0 - share) + y * share;
     a.iter()
         .zip(b)

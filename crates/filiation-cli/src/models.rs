@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use filiation_audit::{BoxError, Profile, Provider, Seat};
-use filiation_checkpoint::{Checkpoint, CheckpointError, Limits, ModelWeights};
+use filiation_checkpoint::{ChatTemplate, Checkpoint, CheckpointError, Limits, ModelWeights};
 use filiation_core::{Message, Model, Prompt, Want, WeightRelation};
 use filiation_model::{DeviceChoice, Gguf, LoadError, LocalModel};
 
@@ -19,9 +19,14 @@ pub(crate) struct Local {
     raw: bool,
 }
 
-/// A chat template that fails on a single user turn.
+/// A chat template that cannot be meant for what is asked through it.
 #[derive(Debug)]
-pub(crate) struct TrialRender(CheckpointError);
+pub(crate) enum TrialRender {
+    /// It fails on a single user turn.
+    Fails(CheckpointError),
+    /// What the user says is not in what it writes: the model would be asked nothing, or one thing always.
+    DropsTurn,
+}
 
 impl TrialRender {
     pub(crate) const HINT: &str = "to go on without chat templates, every prompt as plain text: \
@@ -30,13 +35,21 @@ impl TrialRender {
 
 impl std::fmt::Display for TrialRender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("its chat template fails on a single user turn")
+        f.write_str(match self {
+            Self::Fails(_) => "its chat template fails on a single user turn",
+            Self::DropsTurn => {
+                "its chat template leaves out what the user says: it is not this model's"
+            }
+        })
     }
 }
 
 impl std::error::Error for TrialRender {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
+        match self {
+            Self::Fails(error) => Some(error),
+            Self::DropsTurn => None,
+        }
     }
 }
 
@@ -76,11 +89,7 @@ impl Local {
             checkpoint.tokenizer()?;
         }
         if let Some(template) = checkpoint.template().filter(|_| !self.raw) {
-            let message = Message {
-                role: "user".into(),
-                content: "Hello".into(),
-            };
-            template.render(&[message], true).map_err(TrialRender)?;
+            try_render(template)?;
         }
         Ok(Profile {
             identity,
@@ -88,6 +97,19 @@ impl Local {
             plain: true,
         })
     }
+}
+
+fn try_render(template: &ChatTemplate) -> Result<(), TrialRender> {
+    let said = "Hello there, 4711";
+    let message = Message {
+        role: "user".into(),
+        content: said.into(),
+    };
+    let text = template.render(&[message], true);
+    if !text.map_err(TrialRender::Fails)?.contains(said) {
+        return Err(TrialRender::DropsTurn);
+    }
+    Ok(())
 }
 
 /// Whether a path is to be read as GGUF: a file of that name, or a folder with nothing else.
