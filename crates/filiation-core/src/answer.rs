@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +84,26 @@ pub struct TokenProb {
 pub struct TopK {
     /// The tokens.
     pub tokens: Vec<TokenProb>,
+}
+
+/// A place in a text that was fed, and what was likely there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadToken {
+    /// First byte in the continuation of the token that stands there.
+    pub start: u32,
+    /// The most likely tokens and their log-probabilities (nats), most likely first; ties by lower id.
+    pub likely: Vec<(u32, f64)>,
+}
+
+/// A text that was fed, place by place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadText {
+    /// The places in order.
+    pub tokens: Vec<ReadToken>,
+    /// The text of each token that is named, as the tokenizer decodes it alone.
+    pub texts: BTreeMap<u32, String>,
 }
 
 /// Log-probabilities of the options of a choice, in the order asked.

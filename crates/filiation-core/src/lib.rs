@@ -10,6 +10,7 @@ mod answer;
 pub mod canonical;
 mod digest;
 mod llr;
+mod mark;
 mod method;
 mod model;
 mod observations;
@@ -21,10 +22,12 @@ mod statistic;
 
 pub use answer::{
     Answer, ChangeRank, ChangedTensor, ChoiceAnswer, Completion, Finish, HiddenStates,
-    LayerRelation, ScoredText, ScoredToken, SketchRelation, TokenProb, TopK, WeightRelation,
+    LayerRelation, ReadText, ReadToken, ScoredText, ScoredToken, SketchRelation, TokenProb, TopK,
+    WeightRelation,
 };
 pub use digest::{Digest, DigestError};
 pub use llr::{BoundedLlr, BoundsError};
+pub use mark::{Mark, Marking};
 pub use method::{MethodId, MethodIdError};
 pub use model::{Model, ModelError};
 pub use observations::Observations;

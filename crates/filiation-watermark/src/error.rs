@@ -74,6 +74,24 @@ pub enum WatermarkError {
         /// Of how many.
         all: usize,
     },
+    /// A file that is no tuple file, or not the one that was sealed.
+    #[error("not a tuple file, line {line}: {reason}")]
+    Tuples {
+        /// Where.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Tuples that cannot be scored under a key, or not with each other.
+    #[error("tuples: `{field}` is {found}, expected {expected}")]
+    Mismatch {
+        /// Of the header.
+        field: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
     /// A test outside its domain.
     #[error(transparent)]
     Stats(#[from] StatsError),

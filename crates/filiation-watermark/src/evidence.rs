@@ -154,7 +154,7 @@ impl Test {
 }
 
 // The z beyond which a standard normal lies with this probability.
-fn normal_at(log10_p: f64) -> f64 {
+pub(crate) fn normal_at(log10_p: f64) -> f64 {
     let beyond = |z: f64| tails::normal_at_least(z).unwrap_or(f64::NEG_INFINITY);
     let (mut lo, mut hi) = (0.0, 60.0);
     for _ in 0..80 {

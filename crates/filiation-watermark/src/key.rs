@@ -7,7 +7,7 @@ use crate::scheme::{
     Aar, Adfp, ExpShift, Kgw, Listed, MarkLlmDip, MarkLlmExp, MarkLlmKgw, Prf, Scheme, SgLang,
     SgLangDual, SynthId, SynthIdHash, Table, TextSeal, ThreeBricks, Unigram, VLlm,
 };
-use crate::{Names, WatermarkError};
+use crate::{How, Marker, Names, WatermarkError};
 
 /// The schemes that a key file may name, as `scheme@implementation`.
 pub const SCHEMES: [&str; 16] = [
@@ -80,6 +80,9 @@ pub struct KeyFile {
     /// device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// What marking adds to the logits of green tokens; tests do not need it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta: Option<f64>,
     /// Where the lists were drawn: `cpu`, or `cuda`, whose generator gives others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -236,12 +239,12 @@ impl KeyFile {
             key: self.key.clone().or(Some(Number::Plain(1))),
             ..self.clone()
         };
-        let seeding = self.seeding.as_deref().unwrap_or_default();
-        let salted = ["selfhash", "algorithm-3"].contains(&seeding) || seeding.ends_with("-True");
-        let reading = drawn.scheme()?.reading();
+        let drawn = drawn.scheme()?;
+        let (reading, how) = (drawn.reading(), drawn.how());
+        let salted = matches!(how, How::SelfSalted { .. });
         let width = reading.width + usize::from(salted);
         let table = Table::parse(table, self.vocabulary()?, width)?;
-        Ok(table.scheme(reading, salted))
+        Ok(table.scheme(reading, how))
     }
 
     // An unknown version may hash in another way.
@@ -280,6 +283,27 @@ impl KeyFile {
             return Ok(());
         }
         Err(self.field("version", format!("`{version}`"), expected))
+    }
+
+    /// What marks texts with the key: `delta` of green lists is 2 where nothing is said, `alpha` of
+    /// `dip@markllm` 0.45.
+    ///
+    /// # Errors
+    /// As [`Self::scheme`], and [`WatermarkError::Field`] for a `delta` or `alpha` that marks nothing.
+    pub fn marker(&self) -> Result<Marker, WatermarkError> {
+        let scheme = self.scheme()?;
+        let strength = match scheme.how() {
+            How::Green { .. } | How::SelfSalted { .. } => {
+                let delta = self.delta.unwrap_or(2.0);
+                if !(delta > 0.0 && delta <= 100.0) {
+                    return Err(self.field("delta", delta.to_string(), "above 0 and at most 100"));
+                }
+                delta
+            }
+            How::Reweight => self.share("alpha", Some(self.alpha.unwrap_or(0.45)))?,
+            How::Gumbel | How::Tournament => 0.0,
+        };
+        Ok(Marker::new(scheme, strength))
     }
 
     fn lm_watermarking(&self) -> Result<Kgw, WatermarkError> {

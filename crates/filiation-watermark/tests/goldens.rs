@@ -3,12 +3,13 @@
 #[path = "goldens/read.rs"]
 mod read;
 
+use filiation_core::Mark;
 use filiation_watermark::rng::{Mersenne, randperm};
 use filiation_watermark::scheme::{
     Adfp, Kgw, MarkLlmDip, MarkLlmExp, MarkLlmKgw, Prf, SgLang, SgLangDual, SynthId, SynthIdHash,
     TextSeal, ThreeBricks, Unigram, VLlm,
 };
-use filiation_watermark::{Dedup, Detection, Scheme, Units, scores};
+use filiation_watermark::{Dedup, Detection, KeyFile, Marker, Scheme, Units, scores};
 use read::{Golden, close};
 use sha2::{Digest, Sha256};
 
@@ -293,4 +294,76 @@ fn adfp_mask() {
         .map(|s| *s as u32)
         .collect();
     assert_eq!(got, golden.ids("first64"));
+}
+
+/// The steps of an answer: logits before, the tokens taken.
+fn steps(of: &Golden, prompt: &Golden) -> (Vec<Vec<f32>>, Vec<u32>) {
+    let rows = of.list("logits");
+    let row = |row: &Golden| row.elements().iter().map(|x| x.number() as f32).collect();
+    (rows.iter().map(row).collect(), prompt.ids("ids"))
+}
+
+#[test]
+fn transformers_marks() {
+    let golden = Golden::read("marking");
+    for (name, seeding, width) in [("lefthash", "lefthash", 1), ("selfhash", "selfhash", 4)] {
+        let of = golden.at(name);
+        let text = format!(
+            "scheme = \"kgw@transformers\"\nseeding = \"{seeding}\"\nkey = 15485863\n\
+             gamma = 0.25\nwidth = {width}\nvocabulary = 60\ndevice = \"cpu\"\ndelta = 2.0\n"
+        );
+        let marker = KeyFile::parse(&text)
+            .and_then(|k| k.marker())
+            .expect("it marks");
+        let mut marking = marker.begin(&of.ids("prompt"), 1);
+        let (logits, ids) = steps(&golden, &of);
+        for ((mut logits, id), raised) in logits.into_iter().zip(ids).zip(of.list("raised")) {
+            let before = logits.clone();
+            marking.shift(&mut logits);
+            assert_eq!(before, logits, "the bias comes after temperature");
+            let mut weights: Vec<f64> = logits.iter().map(|l| f64::from(*l).exp()).collect();
+            assert_eq!(marking.weigh(&mut weights), None);
+            let up = (0..60).filter(|&i| {
+                let factor = weights[i] / f64::from(before[i]).exp();
+                assert!((factor - 1.0).abs() < 1e-9 || (factor - 2_f64.exp()).abs() < 1e-9);
+                factor > 2.0
+            });
+            let want: Vec<usize> = raised
+                .elements()
+                .iter()
+                .map(|x| x.number() as usize)
+                .collect();
+            assert_eq!(up.collect::<Vec<_>>(), want, "{name}");
+            marking.took(id);
+        }
+    }
+}
+
+#[test]
+fn synthid_marks() {
+    let golden = Golden::read("marking");
+    let of = golden.at("synthid");
+    let scheme = SynthId::new(
+        SynthIdHash::Table,
+        of.ids("keys").into_iter().map(u64::from).collect(),
+        3,
+    );
+    let marker = Marker::new(Box::new(scheme), 0.0);
+    let mut marking = marker.begin(&of.ids("prompt"), 1);
+    let (logits, ids) = steps(&golden, &of);
+    for ((mut logits, id), want) in logits.into_iter().zip(ids).zip(of.list("weights")) {
+        marking.shift(&mut logits);
+        let mut weights: Vec<f64> = logits.iter().map(|l| f64::from(*l).exp()).collect();
+        assert_eq!(marking.weigh(&mut weights), None);
+        let total: f64 = weights.iter().sum();
+        for (got, want) in weights.iter().zip(want.elements()) {
+            // The reference computes in single precision.
+            assert!(
+                (got / total - want.number()).abs() < 3e-6,
+                "{got}, {}",
+                want.number()
+            );
+        }
+        marking.took(id);
+    }
 }

@@ -2,6 +2,7 @@
 //! a sum of tokens and a token.
 
 use super::{Dedup, Draw, Law, Reading, Scheme, derived};
+use crate::mark::How;
 use crate::rng::Mersenne;
 
 /// Exponential scores from one long stream of `torch.rand`, read row by row.
@@ -58,6 +59,10 @@ impl Scheme for Aar {
             scores[i] = last;
         }
         scores
+    }
+
+    fn how(&self) -> How {
+        How::Gumbel
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -1,6 +1,7 @@
 //! Green tokens by a hash of window and token, without a permutation.
 
 use super::{Dedup, Law, Reading, Scheme, derived, singly};
+use crate::mark::How;
 use crate::text::Unit;
 
 /// The hash of the ADFP watermark over the last two tokens: a token is green where it falls below γ.
@@ -57,6 +58,10 @@ impl Scheme for Adfp {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         singly(units, |window, token| self.score(window, token))
+    }
+
+    fn how(&self) -> How {
+        How::Green { late: false }
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -162,6 +167,13 @@ impl Scheme for TextSeal {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         singly(units, |window, token| self.score(window, token))
+    }
+
+    fn how(&self) -> How {
+        match self.gamma {
+            Some(_) => How::Green { late: false },
+            None => How::Gumbel,
+        }
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -4,7 +4,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{Dedup, Draw, Law, Reading, Scheme, derived, green, listed};
+use super::{Dedup, Draw, Law, Reading, Scheme, derived, green, listed, of_list};
+use crate::mark::How;
 use crate::rng::{First, randperm};
 use crate::text::Unit;
 
@@ -55,6 +56,8 @@ pub struct Kgw {
     table: Arc<Vec<u32>>,
     // The table of `transformers` is drawn from the key.
     own_table: bool,
+    // `transformers` adds after temperature and nucleus.
+    late: bool,
 }
 
 impl Kgw {
@@ -79,6 +82,7 @@ impl Kgw {
             first: First::new(vocabulary, (f64::from(vocabulary) * gamma) as u32),
             table: Arc::clone(table),
             own_table: false,
+            late: false,
         }
     }
 
@@ -95,7 +99,10 @@ impl Kgw {
     /// The left hash of `transformers`: the newest token alone seeds, but `width` tokens tell
     /// windows apart.
     pub fn transformers_lefthash(width: usize, key: i64, vocabulary: u32, gamma: f64) -> Self {
-        Self::lm_watermarking(Prf::Newest, width, false, key, vocabulary, gamma)
+        Self {
+            late: true,
+            ..Self::lm_watermarking(Prf::Newest, width, false, key, vocabulary, gamma)
+        }
     }
 
     /// The self hash of `transformers`, whose table is drawn from the key.
@@ -103,6 +110,7 @@ impl Kgw {
         Self {
             table: Arc::new(randperm(key as u64, TABLE, TABLE)),
             own_table: true,
+            late: true,
             ..Self::lm_watermarking(Prf::AnchoredMinHash, width, true, key, vocabulary, gamma)
         }
     }
@@ -245,6 +253,18 @@ impl Scheme for Kgw {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         green(listed(&self.first, units, |w, t| self.seed_of(w, t)))
+    }
+
+    fn all(&self, window: &[u32], vocabulary: u32) -> Vec<f64> {
+        of_list(&self.green_list(window), vocabulary)
+    }
+
+    fn how(&self) -> How {
+        let late = self.late;
+        match self.self_salt {
+            true => How::SelfSalted { late },
+            false => How::Green { late },
+        }
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{Dedup, Draw, Law, Reading, Scheme, derived, green, listed};
+use super::{Dedup, Draw, Law, Reading, Scheme, derived, green, listed, of_list};
+use crate::mark::{How, Memory};
 use crate::rng::{First, Mersenne, randperm};
 use crate::text::Unit;
 
@@ -73,6 +74,15 @@ impl Scheme for MarkLlmKgw {
         green(listed(&self.first, units, |window, _| self.seed(window)))
     }
 
+    fn all(&self, window: &[u32], vocabulary: u32) -> Vec<f64> {
+        let list = randperm(self.seed(window), self.vocabulary, self.first.take());
+        of_list(&list, vocabulary)
+    }
+
+    fn how(&self) -> How {
+        How::Green { late: false }
+    }
+
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
         let key = derived(seed, 0) >> 33 | 1;
         let permutation = Arc::new(randperm(key, self.vocabulary, self.vocabulary));
@@ -134,6 +144,20 @@ impl Scheme for MarkLlmExp {
             f64::from((1.0 / (1.0 - rng.next_f32())).ln())
         };
         tokens.iter().map(of).collect()
+    }
+
+    fn all(&self, window: &[u32], vocabulary: u32) -> Vec<f64> {
+        let product = product_modulo(window, self.vocabulary);
+        let mut rng = Mersenne::new(self.key.wrapping_mul(product));
+        let score = |id: u32| match id < self.vocabulary {
+            true => f64::from((1.0 / (1.0 - rng.next_f32())).ln()),
+            false => 0.0,
+        };
+        (0..vocabulary).map(score).collect()
+    }
+
+    fn how(&self) -> How {
+        How::Gumbel
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -207,6 +231,18 @@ impl Scheme for MarkLlmDip {
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         let red = listed(&self.red, units, |window, _| self.seed(window));
         green(red.into_iter().map(|red| !red).collect())
+    }
+
+    fn how(&self) -> How {
+        How::Reweight
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::First(usize::MAX)
+    }
+
+    fn permutation(&self, window: &[u32]) -> Vec<u32> {
+        randperm(self.seed(window), self.vocabulary, self.vocabulary)
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

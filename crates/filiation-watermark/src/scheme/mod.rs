@@ -20,6 +20,7 @@ mod goldens;
 
 use rayon::prelude::*;
 
+use crate::mark::{How, Memory};
 use crate::rng::First;
 use crate::text::Unit;
 
@@ -165,6 +166,43 @@ pub trait Scheme: Send + Sync {
         grouped(units, |window, tokens| self.scores(window, tokens))
     }
 
+    /// The scores of the tokens 0..`vocabulary` after `window`.
+    fn all(&self, window: &[u32], vocabulary: u32) -> Vec<f64> {
+        self.scores(window, &(0..vocabulary).collect::<Vec<_>>())
+    }
+
+    /// How its reference marks a token.
+    fn how(&self) -> How;
+
+    /// Which windows of an answer its reference marks.
+    fn memory(&self) -> Memory {
+        Memory::None
+    }
+
+    /// [`How::Gumbel`] with two keys of which chance takes one: the share of the second.
+    fn second_key(&self) -> Option<f64> {
+        None
+    }
+
+    /// As [`Self::all`] under the first or second key, where [`Self::second_key`] says that chance
+    /// takes one.
+    fn all_under(&self, window: &[u32], vocabulary: u32, second: bool) -> Vec<f64> {
+        let _ = second;
+        self.all(window, vocabulary)
+    }
+
+    /// [`How::Tournament`]: the bits of `tokens` after `window`, layer by layer.
+    fn layers(&self, window: &[u32], tokens: &[u32]) -> Vec<Vec<bool>> {
+        let _ = (window, tokens);
+        Vec::new()
+    }
+
+    /// [`How::Reweight`]: the order in which tokens lie on the distribution function after `window`.
+    fn permutation(&self, window: &[u32]) -> Vec<u32> {
+        let _ = window;
+        Vec::new()
+    }
+
     /// The same scheme under another key, drawn from `seed`: what decoys are made with.
     fn decoy(&self, seed: u64) -> Box<dyn Scheme>;
 }
@@ -217,6 +255,17 @@ pub(crate) fn listed(
     let seeds: Vec<u64> = units.par_iter().map(|u| seed(&u.window, u.token)).collect();
     let tokens: Vec<u32> = units.iter().map(|u| u.token).collect();
     first.each(&seeds, &tokens)
+}
+
+/// 1 for each token of a list, 0 for the others of 0..`vocabulary`.
+pub(crate) fn of_list(list: &[u32], vocabulary: u32) -> Vec<f64> {
+    let mut all = vec![0.0; vocabulary as usize];
+    for token in list {
+        if let Some(score) = all.get_mut(*token as usize) {
+            *score = 1.0;
+        }
+    }
+    all
 }
 
 pub(crate) fn green(found: Vec<bool>) -> Vec<f64> {

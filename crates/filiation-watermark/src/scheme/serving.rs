@@ -4,9 +4,12 @@
 use sha2::{Digest, Sha256};
 
 use super::{Dedup, Law, Reading, Scheme, derived, singly};
+use crate::mark::{How, Memory};
 use crate::rng::{murmur3_words, philox4x32_10};
 use crate::text::Unit;
 
+/// Distinct windows of an answer that SGLang marks.
+const MARKED: usize = 4096;
 /// Where a window reaches before the text.
 const NOTHING: u32 = u32::MAX;
 
@@ -104,6 +107,24 @@ impl Scheme for VLlm {
         singly(units, |window, token| self.score(window, token))
     }
 
+    fn how(&self) -> How {
+        How::Gumbel
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::First(usize::MAX)
+    }
+
+    fn second_key(&self) -> Option<f64> {
+        self.alpha
+    }
+
+    fn all_under(&self, window: &[u32], vocabulary: u32, second: bool) -> Vec<f64> {
+        let which = usize::from(second);
+        let score = |token| -(-self.uniform(which, window, token)).ln_1p();
+        (0..vocabulary).map(score).collect()
+    }
+
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
         let key = derived(seed, 0);
         Box::new(match self.alpha {
@@ -157,6 +178,14 @@ impl Scheme for SgLang {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         singly(units, |window, token| self.score(window, token))
+    }
+
+    fn how(&self) -> How {
+        How::Gumbel
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::First(MARKED)
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -217,6 +246,14 @@ impl Scheme for SgLangDual {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         singly(units, |window, token| self.score(window, token))
+    }
+
+    fn how(&self) -> How {
+        How::Gumbel
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::First(MARKED)
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

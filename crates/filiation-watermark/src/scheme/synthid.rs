@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 
 use super::{Dedup, Law, Reading, Scheme, derived, singly};
+use crate::mark::{How, Memory};
 use crate::rng::{Mersenne, lcg};
 use crate::text::Unit;
 
@@ -133,6 +134,24 @@ impl Scheme for SynthId {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         singly(units, |window, token| self.ones(window, token))
+    }
+
+    fn how(&self) -> How {
+        How::Tournament
+    }
+
+    fn memory(&self) -> Memory {
+        Memory::Last(1024)
+    }
+
+    fn layers(&self, window: &[u32], tokens: &[u32]) -> Vec<Vec<bool>> {
+        let mut layers = vec![Vec::with_capacity(tokens.len()); self.keys.len()];
+        for token in tokens {
+            for (layer, bit) in layers.iter_mut().zip(self.bits(window, *token)) {
+                layer.push(bit);
+            }
+        }
+        layers
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Dedup, Draw, Law, Reading, Scheme, derived, singly};
 use crate::WatermarkError;
+use crate::mark::How;
 use crate::rng::Pcg64;
 use crate::text::{Unit, Units, Window};
 
@@ -96,13 +97,13 @@ impl Table {
         })
     }
 
-    /// Its lists as those of a scheme that reads texts as `reading` says; with `salted` the scored token
-    /// is the newest of its window.
-    pub(crate) fn scheme(self, reading: Reading, salted: bool) -> Listed {
+    /// Its lists as those of a scheme that reads texts as `reading` says and marks them as `how` does;
+    /// where that is self-salted, the scored token is the newest of its window.
+    pub(crate) fn scheme(self, reading: Reading, how: How) -> Listed {
         Listed {
             table: self,
             reading,
-            salted,
+            how,
             order: None,
         }
     }
@@ -155,7 +156,7 @@ impl Line {
 pub struct Listed {
     table: Table,
     reading: Reading,
-    salted: bool,
+    how: How,
     /// Where a token is looked up, of a decoy: lists are drawn uniformly, so that the same lists over
     /// shuffled tokens are as good as those of another key.
     order: Option<Arc<Vec<u32>>>,
@@ -170,7 +171,7 @@ impl Listed {
     }
 
     fn list(&self, window: &[u32], token: u32) -> Option<&List> {
-        if self.salted {
+        if matches!(self.how, How::SelfSalted { .. }) {
             let salted: Window = window.iter().copied().chain([token]).collect();
             self.table.lists.get(&salted)
         } else {
@@ -219,6 +220,10 @@ impl Scheme for Listed {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         singly(units, |window, token| self.score(window, token))
+    }
+
+    fn how(&self) -> How {
+        self.how
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
@@ -271,7 +276,7 @@ mod tests {
         let wanted = detected(&drawn);
         for hex in [false, true] {
             let table = Table::parse(&exported(&drawn, hex), VOCABULARY, 1).expect("a table");
-            let listed = table.scheme(drawn.reading(), false);
+            let listed = table.scheme(drawn.reading(), drawn.how());
             let found = detected(&listed);
             // Window 0 has the same list under every key: that a table does not show.
             assert_eq!(wanted.keyless, found.scored - wanted.scored, "{hex}");
@@ -284,7 +289,7 @@ mod tests {
     fn decoys_are_other_lists_of_the_same_size() {
         let drawn = Kgw::simple_1(15_485_863, VOCABULARY, 0.25);
         let table = Table::parse(&exported(&drawn, false), VOCABULARY, 1).expect("a table");
-        let listed = table.scheme(drawn.reading(), false);
+        let listed = table.scheme(drawn.reading(), drawn.how());
         let all: Vec<u32> = (0..VOCABULARY).collect();
         let own = listed.scores(&[7], &all);
         let other = listed.decoy(1).scores(&[7], &all);
@@ -304,7 +309,7 @@ mod tests {
             .collect();
         let listed = Table::parse(&some, VOCABULARY, 1)
             .expect("a table")
-            .scheme(drawn.reading(), false);
+            .scheme(drawn.reading(), drawn.how());
         let mut units = Units::of(&listed);
         units.add(&[], &text()).expect("tokens");
         assert!(listed.lacking(&units) > 50);

@@ -2,7 +2,8 @@
 //! the studies of radioactivity built on it: one hash, green lists or exponential scores.
 
 use super::{Dedup, Law, Reading, Scheme, derived, green, grouped, listed};
-use crate::rng::{First, Mersenne};
+use crate::mark::How;
+use crate::rng::{First, Mersenne, randperm};
 use crate::text::Unit;
 
 const MODULUS: u128 = (1 << 64) - 1;
@@ -115,6 +116,30 @@ impl Scheme for ThreeBricks {
         let seeds: Vec<u64> = units.iter().map(|u| self.window_seed(&u.window)).collect();
         let tokens: Vec<u32> = units.iter().map(|u| self.shifted(u.token)).collect();
         green(first.each(&seeds, &tokens))
+    }
+
+    fn all(&self, window: &[u32], vocabulary: u32) -> Vec<f64> {
+        let seed = self.window_seed(window);
+        let mut base = vec![0.0; self.vocabulary as usize];
+        if let Some(first) = &self.green {
+            for token in randperm(seed, self.vocabulary, first.take()) {
+                base[token as usize] = 1.0;
+            }
+        } else {
+            let mut rng = Mersenne::new(seed);
+            base.fill_with(|| f64::from(-(1.0 - rng.next_f32()).ln()));
+        }
+        // Token t has the place t + shift. Beyond the key's vocabulary nothing is marked.
+        base.rotate_left((self.shift % self.vocabulary) as usize);
+        base.resize(vocabulary as usize, 0.0);
+        base
+    }
+
+    fn how(&self) -> How {
+        match &self.green {
+            Some(_) => How::Green { late: false },
+            None => How::Gumbel,
+        }
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

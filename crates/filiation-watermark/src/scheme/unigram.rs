@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{Dedup, Law, Reading, Scheme, derived, singly};
+use crate::mark::How;
 use crate::rng::Pcg64;
 use crate::text::Unit;
 
@@ -71,6 +72,10 @@ impl Scheme for Unigram {
 
     fn each(&self, units: &[&Unit]) -> Vec<f64> {
         singly(units, |_, token| self.score(token))
+    }
+
+    fn how(&self) -> How {
+        How::Green { late: false }
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {

@@ -32,6 +32,11 @@ impl Golden {
         array.iter().cloned().map(Self).collect()
     }
 
+    pub(crate) fn elements(&self) -> Vec<Self> {
+        let array = self.0.as_array().expect("an array");
+        array.iter().cloned().map(Self).collect()
+    }
+
     pub(crate) fn as_ids(&self) -> Vec<u32> {
         serde_json::from_value(self.0.clone()).expect("ids")
     }
