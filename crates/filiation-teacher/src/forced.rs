@@ -148,8 +148,20 @@ struct Laid {
 }
 
 /// A request a token: each is drawn by force after those before it.
+///
+/// llama.cpp reports nothing of a drawn token that begins a character and does not end it. There another
+/// is drawn, and the token is looked up in the whole distribution.
 fn stepped(client: &Client, texts: &[Text]) -> Vec<Scored> {
     let laid = lay(client, texts);
+    let any_torn = laid.iter().flatten().any(|laid| {
+        let scored = &laid.tokens[laid.first..];
+        scored.iter().any(|piece| is_torn(&piece.bytes))
+    });
+    let stand_in = match any_torn {
+        true => letter(client),
+        false => Ok(0),
+    };
+    let vocabulary = client.endpoint().declared().top;
     let mut calls = Vec::new();
     let mut ranges = Vec::with_capacity(laid.len());
     for laid in &laid {
@@ -157,9 +169,13 @@ fn stepped(client: &Client, texts: &[Text]) -> Vec<Scored> {
         if let Ok(laid) = laid {
             let ids: Vec<u32> = laid.tokens.iter().map(|t| t.id).collect();
             for i in laid.first..ids.len() {
+                let (draw, top) = match (is_torn(&laid.tokens[i].bytes), &stand_in) {
+                    (true, Ok(letter)) => (*letter, vocabulary),
+                    _ => (ids[i], 1),
+                };
                 calls.push(Call::Complete(Complete {
-                    draw: Some(ids[i]),
-                    top: Some(1),
+                    draw: Some(draw),
+                    top: Some(top),
                     ..Complete::of(Input::Tokens(ids[..i].to_vec()), 1).greedy()
                 }));
             }
@@ -181,11 +197,7 @@ fn sum_up(laid: &Laid, replies: &[Result<Seen, TeacherError>]) -> Scored {
         let Reply::Completed(said) = seen.reply else {
             return Err(unusable("the reply is no completion"));
         };
-        let drawn = said
-            .tokens
-            .first()
-            .filter(|token| token.id == Some(piece.id));
-        let Some(logprob) = drawn.and_then(|token| token.logprob) else {
+        let Some(logprob) = said.tokens.first().and_then(|token| of(token, piece.id)) else {
             return Err(unusable(
                 "another token came than the one that was to be scored",
             ));
@@ -207,6 +219,36 @@ fn sum_up(laid: &Laid, replies: &[Result<Seen, TeacherError>]) -> Scored {
         tokens: scored,
         bytes,
     })
+}
+
+// What a place says of a token, drawn there or not.
+fn of(place: &Token, id: u32) -> Option<f64> {
+    if place.id == Some(id) {
+        return place.logprob;
+    }
+    let listed = place.top.iter().find(|other| other.id == Some(id));
+    listed.map(|other| other.logprob)
+}
+
+// Whether bytes end in the middle of a character.
+fn is_torn(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_none())
+}
+
+// A token that is text by itself.
+fn letter(client: &Client) -> Result<u32, TeacherError> {
+    let tokenize = Call::Tokenize {
+        text: "a".into(),
+        begin: false,
+        special: false,
+    };
+    match client.ask(&tokenize)?.reply {
+        Reply::Pieces(pieces) => match pieces.as_slice() {
+            [one] => Ok(one.id),
+            _ => Err(unusable("a letter is more than one token")),
+        },
+        _ => Err(unusable("the reply is no list of tokens")),
+    }
 }
 
 /// Tokenises. A conversation is rendered by the endpoint and tokenised with its special tokens; what
@@ -341,6 +383,7 @@ fn unusable(reason: &str) -> TeacherError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Alternative;
 
     fn token(text: &str, logprob: f64) -> Token {
         Token {
@@ -363,6 +406,30 @@ mod tests {
         assert_eq!(spans, [(1, 5), (5, 8)]);
         assert_eq!(scored.bytes, 7);
         assert_eq!(scored.total().to_bits(), (-5.0_f64).to_bits());
+    }
+
+    #[test]
+    fn bytes_that_begin_a_character_and_do_not_end_it_are_torn() {
+        for (bytes, torn) in [
+            (&[231, 186][..], true),
+            (&[240, 159], true),
+            (b"a \xe7", true),
+            (&[162], false),
+            (&[153, 130], false),
+            ("\u{4e2d}".as_bytes(), false),
+            (b"", false),
+        ] {
+            assert_eq!(is_torn(bytes), torn, "{bytes:?}");
+        }
+        let mut place = token("a", -3.0);
+        place.id = Some(1);
+        place.top.push(Alternative {
+            id: Some(7),
+            bytes: vec![231],
+            logprob: -0.5,
+        });
+        assert_eq!((of(&place, 1), of(&place, 7)), (Some(-3.0), Some(-0.5)));
+        assert_eq!(of(&place, 8), None);
     }
 
     #[test]
