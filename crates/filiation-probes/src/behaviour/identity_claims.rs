@@ -92,7 +92,7 @@ impl IdentityClaims {
         };
         let id = options.method_of_texts(
             "identity-claims",
-            1,
+            2,
             &chosen.suites,
             &[
                 ("clip", &CLIP),
@@ -186,6 +186,7 @@ impl Probe for IdentityClaims {
             bootstrap: self.bootstrap,
         };
         let mut statistic = against_none(table, &how)?;
+        hold_p(&mut statistic.details, common.controls.len());
         statistic.details.extend(shares(&moved));
         let everyone = [seats.base, seats.suspect].into_iter();
         for party in everyone.chain(seats.teachers).chain(common.controls) {
@@ -195,6 +196,17 @@ impl Probe for IdentityClaims {
             }
         }
         Ok(statistic)
+    }
+}
+
+/// A claim is made in nearly all answers or in hardly any, so that its share varies between models as no
+/// normal distribution does: beside K controls none of which makes it, one that does is one in K + 1.
+fn hold_p(details: &mut BTreeMap<String, f64>, controls: usize) {
+    let least = -((controls + 1) as f64).log10();
+    for (name, p) in details.iter_mut() {
+        if name.starts_with("log10-p-among-controls/") {
+            *p = p.max(least);
+        }
     }
 }
 

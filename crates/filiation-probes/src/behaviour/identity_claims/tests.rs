@@ -57,6 +57,24 @@ fn the_claim_of_the_teacher_is_found_whoever_it_is_and_capped() {
     }
 }
 
+/// Somebody who was tuned to another's name for no reason of the teacher's: beside controls of which none says
+/// it, nothing but their number limits how unusual that is.
+#[test]
+fn one_who_claims_beside_controls_who_do_not_is_one_in_so_many() {
+    let base: &[(&str, f64)] = &[(NOVA, 0.1)];
+    for controls in [3, 6] {
+        let mut stage = stage(&[(CLAUDE, 0.4)], base);
+        for c in 0..controls {
+            stage = stage.with(&format!("c{c}"), Role::Control, says(base));
+        }
+        let found = stage.measure(&probe(24)).expect("claims");
+        assert!(score(&found, "claude") > 0.5);
+        let p = found.details["log10-p-among-controls/claude"];
+        let least = -f64::from(controls + 1).log10();
+        assert!((p - least).abs() < 1e-12, "{p} beside {controls}");
+    }
+}
+
 #[test]
 fn a_misnaming_inherited_from_the_base_is_no_movement() {
     let base: &[(&str, f64)] = &[(GPT, 0.3)];
