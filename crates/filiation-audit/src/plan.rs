@@ -299,6 +299,7 @@ const fn is_direct(want: &Want) -> bool {
         Want::Generate { .. }
             | Want::Score { .. }
             | Want::TopK { .. }
+            | Want::Read { .. }
             | Want::Choice { .. }
             | Want::Hidden { .. }
     )

@@ -92,7 +92,8 @@ pub struct TopK {
 pub struct ReadToken {
     /// First byte in the continuation of the token that stands there.
     pub start: u32,
-    /// The most likely tokens and their log-probabilities (nats), most likely first; ties by lower id.
+    /// The most likely tokens and their log-probabilities (nats, to five decimals), most likely first; ties
+    /// by lower id.
     pub likely: Vec<(u32, f64)>,
 }
 
@@ -234,6 +235,8 @@ pub enum Answer {
     Scored(ScoredText),
     /// To `TopK`.
     TopK(TopK),
+    /// To `Read`.
+    Read(ReadText),
     /// To `Choice`.
     Choice(ChoiceAnswer),
     /// To `Hidden`.

@@ -82,6 +82,12 @@ pub trait Probe: Send + Sync {
         None
     }
 
+    /// A secret that [`Self::measure`] needs, that is not there and that no run keeps, in words; `None`
+    /// where nothing is missing.
+    fn withheld(&self) -> Option<String> {
+        None
+    }
+
     /// The statistic of what was seen. Pure: the same observations give the same bytes.
     ///
     /// # Errors

@@ -151,6 +151,16 @@ pub enum Want {
         /// How many.
         k: u32,
     },
+    /// The `k` most likely tokens in the place of each token of `continuation` after `prompt`.
+    /// Answered by [`Answer::Read`](crate::Answer::Read).
+    Read {
+        /// What precedes.
+        prompt: Prompt,
+        /// What is fed.
+        continuation: String,
+        /// How many.
+        k: u32,
+    },
     /// Log-probability (nats) of each option as the text that follows.
     /// Answered by [`Answer::Choice`](crate::Answer::Choice).
     Choice {
@@ -191,6 +201,7 @@ impl Want {
             Self::Score { .. } => "score",
             Self::ScoreAnswers { .. } => "score-answers",
             Self::TopK { .. } => "top-k",
+            Self::Read { .. } => "read",
             Self::Choice { .. } => "choice",
             Self::Hidden { .. } => "hidden",
             Self::CompareWeights { .. } => "compare-weights",

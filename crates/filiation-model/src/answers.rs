@@ -1,8 +1,10 @@
 //! From requests to rows of tokens, and from what the rows gave to answers.
 
+use std::collections::BTreeMap;
+
 use filiation_core::{
-    Answer, ChoiceAnswer, HiddenStates, ModelError, Prompt, Request, ScoredText, ScoredToken,
-    TokenProb, TopK, Want,
+    Answer, ChoiceAnswer, HiddenStates, Mark, ModelError, Prompt, ReadText, ReadToken, Request,
+    ScoredText, ScoredToken, TokenProb, TopK, Want,
 };
 
 use crate::decoder::Decoder;
@@ -14,8 +16,16 @@ use crate::text::Text;
 enum Job {
     Failed(ModelError),
     Generate(usize),
-    Score { row: usize, spans: Vec<(u32, u32)> },
+    Score {
+        row: usize,
+        spans: Vec<(u32, u32)>,
+    },
     Empty,
+    Read {
+        row: usize,
+        k: usize,
+        spans: Vec<(u32, u32)>,
+    },
     TopK(usize),
     Choice(Vec<Part>),
     Hidden(usize),
@@ -76,6 +86,24 @@ impl Plan {
                     spans: joint.spans,
                 })
             }
+            Want::Read {
+                prompt,
+                continuation,
+                k,
+            } => {
+                let joint = text.joint(prompt, continuation)?;
+                let k = *k as usize;
+                if joint.spans.is_empty() {
+                    self.read.push((text.prompt(prompt)?, Read::Best(0)));
+                } else {
+                    self.read.push((joint.ids, Read::Each(joint.first, k)));
+                }
+                Ok(Job::Read {
+                    row: self.read.len() - 1,
+                    k,
+                    spans: joint.spans,
+                })
+            }
             Want::TopK { prompt, k } => {
                 self.read
                     .push((text.prompt(prompt)?, Read::Best(*k as usize)));
@@ -130,10 +158,11 @@ impl Plan {
         decoder: &Decoder,
         text: &Text,
         ends: &[u32],
+        mark: Option<&dyn Mark>,
     ) -> Vec<Outcome<Answer>> {
         let done = Done {
             text,
-            completions: completions(decoder, text, ends, &self.generate),
+            completions: completions(decoder, text, ends, mark, &self.generate),
             read: read(decoder, &self.read),
             hidden: hidden_states(decoder, &self.hidden),
         };
@@ -159,6 +188,7 @@ impl Done<'_> {
                 Ok(Answer::Scored(scored(&logprobs, &spans)))
             }
             Job::Empty => Ok(Answer::Scored(scored(&[], &[]))),
+            Job::Read { row, k, spans } => self.read_text(row, k, &spans).map(Answer::Read),
             Job::TopK(row) => {
                 let tokens = self.read[row].clone()?.into_iter().map(|(id, logprob)| {
                     let text = self.text.token(id)?;
@@ -177,6 +207,29 @@ impl Done<'_> {
                 Ok(Answer::Hidden(HiddenStates { layers }))
             }
         }
+    }
+
+    fn read_text(&self, row: usize, k: usize, spans: &[(u32, u32)]) -> Outcome<ReadText> {
+        let logprobs = self.read[row].clone()?;
+        // Fewer than `k` where the vocabulary has no more.
+        let each = logprobs.len() / spans.len().max(1);
+        let mut texts = BTreeMap::new();
+        for (id, _) in &logprobs {
+            if !texts.contains_key(id) {
+                texts.insert(*id, self.text.token(*id)?);
+            }
+        }
+        let places = logprobs.chunks(each.clamp(1, k.max(1)));
+        // Five decimals are more than any reading needs, and half the length on disk.
+        let short = |logprob: f64| (logprob * 1e5).round() / 1e5;
+        let tokens = places.zip(spans).map(|(likely, (start, _))| ReadToken {
+            start: *start,
+            likely: likely.iter().map(|(id, p)| (*id, short(*p))).collect(),
+        });
+        Ok(ReadText {
+            tokens: tokens.collect(),
+            texts,
+        })
     }
 
     fn part(&self, part: &Part) -> Outcome<f64> {

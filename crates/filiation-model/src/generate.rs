@@ -1,6 +1,6 @@
 //! Completions, many rows at a time over one cache.
 
-use filiation_core::{Completion, Finish, Sampling};
+use filiation_core::{Completion, Finish, Mark, Sampling};
 
 use crate::LoadError;
 use crate::decoder::{Cache, Decoder, shared};
@@ -37,11 +37,12 @@ struct Drawn {
     not_finite: Option<usize>,
 }
 
-/// Completions of `wanted`, which end at the ids `ends`.
+/// Completions of `wanted`, which end at the ids `ends`, with the mark where there is one.
 pub(crate) fn completions(
     decoder: &Decoder,
     text: &Text,
     ends: &[u32],
+    mark: Option<&dyn Mark>,
     wanted: &[Wanted],
 ) -> Vec<Outcome<Completion>> {
     let mut results: Vec<Option<Outcome<Completion>>> = wanted
@@ -53,7 +54,7 @@ pub(crate) fn completions(
         })
         .collect();
     let sound = (0..wanted.len()).filter(|&i| results[i].is_none());
-    let mut draw = Draw::new(decoder, ends, wanted, sound.collect());
+    let mut draw = Draw::new(decoder, ends, mark, wanted, sound.collect());
     // From within the pool, so that each of many small shares of work begins at once.
     let failure = rayon::scope(|_| draw.run()).err().map(failed);
     for (i, drawn) in draw.drawn.into_iter().enumerate() {
@@ -91,6 +92,7 @@ fn completion(text: &Text, wanted: &Wanted, drawn: Drawn) -> Outcome<Completion>
 struct Draw<'a> {
     decoder: &'a Decoder,
     ends: &'a [u32],
+    mark: Option<&'a dyn Mark>,
     wanted: &'a [Wanted],
     /// Sorted by prompt, the next one last.
     waiting: Vec<usize>,
@@ -103,6 +105,7 @@ impl<'a> Draw<'a> {
     fn new(
         decoder: &'a Decoder,
         ends: &'a [u32],
+        mark: Option<&'a dyn Mark>,
         wanted: &'a [Wanted],
         mut waiting: Vec<usize>,
     ) -> Self {
@@ -110,6 +113,7 @@ impl<'a> Draw<'a> {
         Self {
             decoder,
             ends,
+            mark,
             wanted,
             waiting,
             rows: Vec::new(),
@@ -153,9 +157,10 @@ impl<'a> Draw<'a> {
                 continue;
             }
             (held, before) = (held + room, &wanted.prompt);
+            let begun = |mark: &dyn Mark| mark.begin(&wanted.prompt, wanted.sampling.seed);
             self.rows.push(Row {
                 at,
-                sampler: Sampler::new(wanted.sampling),
+                sampler: Sampler::new(wanted.sampling).marked(self.mark.map(begun)),
                 left,
                 room,
                 drawn: Drawn::default(),

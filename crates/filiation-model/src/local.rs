@@ -4,7 +4,9 @@ use std::sync::Arc;
 use candle_core::Device;
 use filiation_checkpoint::config::ModelConfig;
 use filiation_checkpoint::{ChatTemplate, Checkpoint, CheckpointError, Limits, Tokenizer};
-use filiation_core::{Answer, Message, Model, ModelError, ModelIdentity, Prompt, Request, Want};
+use filiation_core::{
+    Answer, Mark, Message, Model, ModelError, ModelIdentity, Prompt, Request, Want,
+};
 
 use crate::answers::Plan;
 use crate::decoder::{Decoder, resident};
@@ -23,6 +25,7 @@ pub struct LocalModel {
     text: Text,
     ends: Vec<u32>,
     origin: Origin,
+    mark: Option<Arc<dyn Mark>>,
 }
 
 enum Origin {
@@ -64,6 +67,7 @@ impl LocalModel {
                 text,
                 ends: gguf.ends()?,
                 origin: Origin::Gguf(gguf),
+                mark: None,
             });
         }
         let checkpoint = Arc::new(Checkpoint::open(path, limits)?);
@@ -78,7 +82,16 @@ impl LocalModel {
             text,
             ends: checkpoint.generation().eos.clone(),
             origin: Origin::Folder(checkpoint),
+            mark: None,
         })
+    }
+
+    /// The same model, all that it writes marked.
+    pub fn marked(self, mark: Arc<dyn Mark>) -> Self {
+        Self {
+            mark: Some(mark),
+            ..self
+        }
     }
 
     /// The network, for work on tokens.
@@ -126,6 +139,7 @@ impl Model for LocalModel {
             Want::Generate { prompt, .. }
             | Want::Score { prompt, .. }
             | Want::TopK { prompt, .. }
+            | Want::Read { prompt, .. }
             | Want::Choice { prompt, .. } => self.takes(prompt),
             Want::Hidden { layers, .. } => {
                 let last = self.decoder.config().layers.len();
@@ -136,7 +150,8 @@ impl Model for LocalModel {
     }
 
     fn answer(&self, requests: &[Request]) -> Vec<Result<Answer, ModelError>> {
-        Plan::new(&self.text, requests).carry_out(&self.decoder, &self.text, &self.ends)
+        let mark = self.mark.as_deref();
+        Plan::new(&self.text, requests).carry_out(&self.decoder, &self.text, &self.ends, mark)
     }
 }
 

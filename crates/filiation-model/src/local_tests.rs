@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use filiation_checkpoint::Limits;
 use filiation_core::{
-    Answer, Finish, Message, Model, ModelError, Prompt, Request, RequestId, Sampling, ScoredText,
-    Want,
+    Answer, Finish, Mark, Marking, Message, Model, ModelError, Prompt, Request, RequestId,
+    Sampling, ScoredText, Want,
 };
 use proptest::prelude::*;
 
@@ -98,6 +100,11 @@ fn wants() -> impl Strategy<Value = Want> {
             continuation
         }),
         (prompts(), 0_u32..9).prop_map(|(prompt, k)| Want::TopK { prompt, k }),
+        (prompts(), "[a-z thé]{0,20}", 0_u32..9).prop_map(|(prompt, continuation, k)| Want::Read {
+            prompt,
+            continuation,
+            k
+        }),
         prompts().prop_map(|prompt| Want::Choice {
             prompt,
             options: vec![" the".into(), "x".into(), "yz".into(), "Né".into()],
@@ -203,6 +210,89 @@ fn probabilities_sum_to_one_and_agree_between_requests() {
             "`{option}`: {logprob} and {expected}"
         );
     }
+}
+
+#[test]
+fn a_text_that_is_read_has_at_each_place_what_is_likely_there() {
+    let (_folder, model) = Tiny::default().open();
+    let read = |continuation: &str, k| {
+        let (prompt, continuation) = (text("on"), continuation.to_owned());
+        let want = Want::Read {
+            prompt,
+            continuation,
+            k,
+        };
+        match ask(&model, want) {
+            Ok(Answer::Read(read)) => read,
+            other => panic!("read answered by {other:?}"),
+        }
+    };
+    let continuation = " one prompt";
+    let own = score(&model, text("on"), continuation);
+    let found = read(continuation, 10_000);
+    assert_eq!(found.tokens.len(), own.tokens.len());
+    for (place, token) in found.tokens.iter().zip(&own.tokens) {
+        assert_eq!(place.start, token.start);
+        let (_, logprob) = place
+            .likely
+            .iter()
+            .find(|(id, _)| *id == token.id)
+            .expect("the whole vocabulary");
+        assert!((logprob - token.logprob).abs() < 1e-5);
+        let total: f64 = place.likely.iter().map(|(_, p)| p.exp()).sum();
+        assert!((total - 1.0).abs() < 1e-3, "{total}");
+        assert!(place.likely.is_sorted_by(|a, b| a.1 >= b.1));
+    }
+    let first = &read(continuation, 3).tokens[0];
+    let top = top_k(&model, text("on"), 3);
+    let ids = |likely: &[(u32, f64)]| likely.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+    let wanted: Vec<u32> = top.tokens.iter().map(|t| t.id).collect();
+    assert_eq!(ids(&first.likely), wanted);
+    assert!(top.tokens.iter().all(|t| found.texts[&t.id] == t.text));
+    assert!(read("", 3).tokens.is_empty());
+}
+
+/// Takes each answer's tokens from its prompt and its seed.
+struct Told;
+
+struct Telling {
+    next: u32,
+}
+
+impl Mark for Told {
+    fn begin(&self, prompt: &[u32], seed: u64) -> Box<dyn Marking> {
+        let next = prompt.len() as u32 + seed as u32;
+        Box::new(Telling { next })
+    }
+}
+
+impl Marking for Telling {
+    fn shift(&mut self, logits: &mut [f32]) {
+        // The end is never drawn.
+        logits[EOS as usize] = f32::MIN;
+    }
+
+    fn weigh(&mut self, weights: &mut [f64]) -> Option<u32> {
+        assert!(weights[EOS as usize] == 0.0 && weights.iter().sum::<f64>() > 0.0);
+        Some(3 + self.next % 5)
+    }
+
+    fn took(&mut self, token: u32) {
+        assert_eq!(token, 3 + self.next % 5);
+        self.next += 1;
+    }
+}
+
+#[test]
+fn a_marked_model_writes_what_its_mark_takes_and_scores_as_before() {
+    let (_folder, plain) = Tiny::default().open();
+    let before = score(&plain, text("on"), " one prompt");
+    let model = plain.marked(Arc::new(Told));
+    let drawn = generate(&model, text("on"), 7, sampled(4)).tokens;
+    let first = 3 + 4;
+    let wanted: Vec<u32> = (0..7).map(|i| 3 + (first + i) % 5).collect();
+    assert_eq!(drawn, wanted);
+    assert_eq!(score(&model, text("on"), " one prompt"), before);
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(crate) type Outcome<T> = Result<T, ModelError>;
 pub(crate) enum Read {
     /// Its own tokens from this one on; the first has none before it and is left out.
     From(usize),
+    /// In the place of each of its tokens from this one on, so many most likely ones.
+    Each(usize, usize),
     /// The most likely tokens after it.
     Best(usize),
     /// These tokens after it.
@@ -43,7 +45,7 @@ pub(crate) fn read(decoder: &Decoder, rows: &[Row]) -> Vec<Outcome<Logprobs>> {
 /// The tokens that must be run: nothing is read after the last of a scored row.
 fn fed((ids, read): &Row) -> &[u32] {
     match read {
-        Read::From(_) => &ids[..ids.len().saturating_sub(1)],
+        Read::From(_) | Read::Each(..) => &ids[..ids.len().saturating_sub(1)],
         Read::Best(_) | Read::Of(_) => ids,
     }
 }
@@ -59,6 +61,11 @@ fn read_batch(decoder: &Decoder, batch: &[&Row]) -> Result<Vec<Outcome<Logprobs>
                 targets.extend_from_slice(&ids[first..]);
                 first - 1..ids.len() - 1
             }
+            Read::Each(first, _) => {
+                let first = (*first).clamp(1, ids.len());
+                nexts.extend((first..ids.len()).map(|at| (at, read)));
+                first - 1..ids.len() - 1
+            }
             Read::Best(_) | Read::Of(_) => {
                 nexts.push((ids.len(), read));
                 ids.len() - 1..ids.len()
@@ -72,7 +79,7 @@ fn read_batch(decoder: &Decoder, batch: &[&Row]) -> Result<Vec<Outcome<Logprobs>
         start = places.end;
         match read {
             Read::From(_) => scored.extend(places),
-            Read::Best(_) | Read::Of(_) => after.extend(places),
+            Read::Each(..) | Read::Best(_) | Read::Of(_) => after.extend(places),
         }
     }
     let scored = decoder.logprobs(&pick(&states, &scored)?, &targets)?;
@@ -88,6 +95,16 @@ fn read_batch(decoder: &Decoder, batch: &[&Row]) -> Result<Vec<Outcome<Logprobs>
             finite(&row, first)?;
             Ok(row)
         }
+        Read::Each(first, _) => {
+            let places = ids.len() - (*first).clamp(1, ids.len());
+            let mut row = Vec::new();
+            // All are taken, so that the next row's come next.
+            let each: Vec<_> = nexts.by_ref().take(places).collect();
+            for one in each {
+                row.extend(one?);
+            }
+            Ok(row)
+        }
         Read::Best(_) | Read::Of(_) => nexts.next().unwrap_or_else(|| Err(short())),
     });
     Ok(results.collect())
@@ -98,7 +115,7 @@ fn next(at: usize, read: &Read, logits: &[f32]) -> Outcome<Logprobs> {
     all_finite(logits, at)?;
     let total = log_sum_exp(logits);
     let ids = match read {
-        Read::Best(k) => top_k(logits, *k),
+        Read::Best(k) | Read::Each(_, k) => top_k(logits, *k),
         Read::Of(ids) => ids.clone(),
         Read::From(_) => Vec::new(),
     };

@@ -1,6 +1,6 @@
 //! Next tokens from logits: the most likely, or drawn.
 
-use filiation_core::Sampling;
+use filiation_core::{Marking, Sampling};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -16,6 +16,7 @@ const CLASSES: usize = 1 + (1.0_f32.to_bits() >> 20) as usize;
 pub(crate) struct Sampler {
     sampling: Sampling,
     rng: ChaCha8Rng,
+    marking: Option<Box<dyn Marking>>,
 }
 
 impl Sampler {
@@ -23,17 +24,29 @@ impl Sampler {
         Self {
             sampling,
             rng: ChaCha8Rng::seed_from_u64(sampling.seed),
+            marking: None,
         }
+    }
+
+    /// The same, its tokens marked.
+    pub(crate) fn marked(self, marking: Option<Box<dyn Marking>>) -> Self {
+        Self { marking, ..self }
     }
 
     /// A token for `logits`; `None` where one is NaN or none is finite.
     pub(crate) fn next(&mut self, logits: &[f32]) -> Option<u32> {
         let best = argmax(logits)?;
-        let temperature = self.sampling.temperature;
-        let scale = (1.0 / temperature) as f32;
-        if temperature.is_nan() || temperature <= 0.0 || !scale.is_finite() {
-            return Some(best);
+        if let Some(mut marking) = self.marking.take() {
+            let mut shifted = logits.to_vec();
+            marking.shift(&mut shifted);
+            let token = self.next_marked(&shifted, &mut *marking);
+            token.into_iter().for_each(|token| marking.took(token));
+            self.marking = Some(marking);
+            return token;
         }
+        let Some(scale) = self.scale() else {
+            return Some(best);
+        };
         let top = logits[best as usize];
         let mut weights = vec![0.0; logits.len()];
         let runs = logits.chunks(RUN).zip(weights.chunks_mut(RUN));
@@ -60,6 +73,41 @@ impl Sampler {
             invert((start as u32..).zip(weights), left)
         };
         Some(drawn.unwrap_or(best))
+    }
+
+    /// One over the temperature; `None` where the most likely token is taken.
+    fn scale(&self) -> Option<f32> {
+        let temperature = self.sampling.temperature;
+        let scale = (1.0 / temperature) as f32;
+        (temperature > 0.0 && scale.is_finite()).then_some(scale)
+    }
+
+    /// As [`Self::next`] for logits that were shifted; in double precision, since a mark looks at
+    /// every weight.
+    fn next_marked(&mut self, logits: &[f32], marking: &mut dyn Marking) -> Option<u32> {
+        let best = argmax(logits)?;
+        let Some(scale) = self.scale() else {
+            return Some(best);
+        };
+        let mut tempered_weights = vec![0.0; logits.len()];
+        let top = logits[best as usize];
+        for (logits, weights) in logits.chunks(RUN).zip(tempered_weights.chunks_mut(RUN)) {
+            tempered(logits, top, scale, weights);
+        }
+        let mut weights: Vec<f64> = tempered_weights.iter().map(|w| f64::from(*w)).collect();
+        if self.sampling.top_p < 1.0 {
+            let total = weights.iter().sum();
+            weights.fill(0.0);
+            for (id, weight) in nucleus(&tempered_weights, total, self.sampling.top_p) {
+                weights[id as usize] = f64::from(weight);
+            }
+        }
+        // One number a token, whoever chooses it.
+        let u: f64 = self.rng.random();
+        let chosen = marking.weigh(&mut weights);
+        let total: f64 = weights.iter().sum();
+        let drawn = || invert((0..).zip(weights.iter().copied()), u * total);
+        Some(chosen.or_else(drawn).unwrap_or(best))
     }
 }
 
@@ -142,11 +190,12 @@ fn nucleus(weights: &[f32], total: f64, top_p: f64) -> Vec<(u32, f32)> {
 }
 
 // The first token at which the running weight passes `target`.
-fn invert(weights: impl Iterator<Item = (u32, f32)>, target: f64) -> Option<u32> {
+fn invert<W: Into<f64>>(weights: impl Iterator<Item = (u32, W)>, target: f64) -> Option<u32> {
     let mut sum = 0.0;
     let mut last = None;
     for (id, weight) in weights {
-        sum += f64::from(weight);
+        let weight = weight.into();
+        sum += weight;
         if weight > 0.0 {
             last = Some(id);
         }
