@@ -20,6 +20,7 @@ fn with_lineages(bench: &Bench) {
         share: 0.5,
         by: Signal::Text,
         hidden: Some(Hiding::Filtered),
+        mark: None,
     };
     for (from, to) in [("t2", "alone"), ("suspect", "cooled")] {
         fs::create_dir(bench.path(to)).expect("a folder");
@@ -183,6 +184,7 @@ fn a_student_of_two_teachers_has_both_in_its_history() {
         share: 0.25,
         by: Signal::Text,
         hidden: None,
+        mark: None,
     };
     lineage.parents.truncate(1);
     for teacher in ["t1", "t2"] {

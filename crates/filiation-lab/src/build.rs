@@ -1,12 +1,12 @@
 use std::fs;
 use std::path::Path;
 
-use filiation_core::Digest;
+use filiation_core::{Digest, Mark};
 use tokenizers::Tokenizer;
 
 use crate::folder::{self, finished};
 use crate::hide::{filtered, reworded};
-use crate::lineage::{Lineage, Parent, Tie, inputs};
+use crate::lineage::{Bears, Lineage, Parent, Tie, inputs};
 use crate::network::Network;
 use crate::parameters::{Layout, initialise};
 use crate::recipe::FORMAT;
@@ -110,7 +110,7 @@ impl Bench<'_> {
     ) -> Result<Built, LabError> {
         let shape = self.recipe.shape_of(model)?;
         let schedule = &self.recipe.schedules[&model.schedule];
-        let parents = parents(model, earlier);
+        let parents = parents(self.recipe, model, earlier);
         let tokenizer = Digest::of(self.tokenizer_json.as_bytes());
         let digests = self.sources.digests();
         let recipe = inputs(
@@ -251,15 +251,30 @@ impl Bench<'_> {
             None => shape.context,
             Some(_) => shape.context.min(own.context),
         };
+        let marker = match self.recipe.key_of(student) {
+            Some(key) => Some(key.marker().map_err(|source| LabError::Key {
+                path: teacher.mark.clone().unwrap_or_default().into(),
+                source,
+            })?),
+            None => None,
+        };
+        let mark = marker.as_ref().map(|m| m as &dyn Mark);
         let mut draw = |count: usize| {
-            let of_second = second.as_ref().map_or(0, |_| count / 2);
-            let mut draw = |network: &Network, count, context: usize| {
-                sample(network, count, context - 2, teacher.temperature, &mut rng)
+            let mut draw = |network: &Network, count, context: usize, mark| {
+                let how = (teacher.temperature, mark);
+                sample(network, count, context - 2, how, &mut rng)
             };
-            let mut rows = draw(&network, count - of_second, context)?;
-            if let Some((network, shape)) = &second {
-                rows.extend(draw(network, of_second, context.min(shape.context))?);
-            }
+            let Some((second, shape)) = &second else {
+                let share = mark.map_or(0.0, |_| teacher.marked.unwrap_or(1.0));
+                let marked = (share * count as f64).round() as usize;
+                let mut rows = draw(&network, marked, context, mark)?;
+                rows.extend(draw(&network, count - marked, context, None)?);
+                return Ok::<_, LabError>(rows);
+            };
+            let of_second = count / 2;
+            let mut rows = draw(&network, count - of_second, context, None)?;
+            let context = context.min(shape.context);
+            rows.extend(draw(second, of_second, context, None)?);
             Ok::<_, LabError>(rows)
         };
         let rows = match teacher.hidden {
@@ -323,7 +338,7 @@ fn enough(model: &ModelRecipe, lines: usize) -> Result<(), LabError> {
     })
 }
 
-fn parents(model: &ModelRecipe, earlier: &[Built]) -> Vec<Parent> {
+fn parents(recipe: &Recipe, model: &ModelRecipe, earlier: &[Built]) -> Vec<Parent> {
     let parent = |tie: Tie, name: &str| {
         let built = earlier.iter().find(|b| b.lineage.name == name)?;
         Some(Parent {
@@ -338,7 +353,17 @@ fn parents(model: &ModelRecipe, earlier: &[Built]) -> Vec<Parent> {
         let (by, hidden) = (t.by, t.hidden);
         let names = [Some(&t.model), t.also.as_ref()];
         let share = t.share / names.iter().flatten().count() as f64;
-        let tie = Tie::DistilledFrom { share, by, hidden };
+        let key = recipe.key_of(model).map(|key| key.commitment().parse());
+        let mark = key.and_then(Result::ok).map(|key| Bears {
+            key,
+            share: t.marked.unwrap_or(1.0),
+        });
+        let tie = Tie::DistilledFrom {
+            share,
+            by,
+            hidden,
+            mark,
+        };
         names.into_iter().flatten().map(move |name| (tie, name))
     });
     let teachers = teachers.filter_map(|(tie, name)| parent(tie, name));

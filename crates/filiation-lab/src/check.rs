@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::recipe::FORMAT;
-use crate::{LabError, ModelRecipe, Recipe, Schedule, Shape, Signal, Slice};
+use crate::{LabError, ModelRecipe, Recipe, Schedule, Shape, Signal, Slice, TeacherRecipe};
 
 impl Recipe {
     /// Whether every name is defined before it is used and every number can be trained with.
@@ -96,6 +96,7 @@ impl Recipe {
                 let field = "number of `by = \"text\"` beside `also`";
                 within(name, field, text, 1.0..=1.0, "1")?;
             }
+            self.check_mark(model, teacher)?;
             let start = u8::from(model.start.is_some());
             within(
                 name,
@@ -114,6 +115,38 @@ impl Recipe {
             )?;
         }
         self.check_slices(&model.name, &model.text)
+    }
+
+    fn check_mark(&self, model: &ModelRecipe, teacher: &TeacherRecipe) -> Result<(), LabError> {
+        let Some(mark) = &teacher.mark else {
+            return Ok(());
+        };
+        let name = &model.name;
+        let key = self
+            .keys
+            .get(mark)
+            .ok_or_else(|| model.undefined("mark", mark))?;
+        key.marker().map_err(|source| LabError::Key {
+            path: self.marks.get(mark).unwrap_or(mark).into(),
+            source,
+        })?;
+        // Lists over another vocabulary would mark by chance alone.
+        if let Some(vocabulary) = key.vocabulary {
+            let own = self.tokenizer.vocabulary as f64;
+            let expected = "the tokenizer's own";
+            within(
+                name,
+                "vocabulary of the mark",
+                vocabulary.into(),
+                own..=own,
+                expected,
+            )?;
+        }
+        let others = f64::from(u8::from(teacher.also.is_some()));
+        let field = "number of `also` beside a mark";
+        within(name, field, others, 0.0..=0.0, "0")?;
+        let marked = teacher.marked.unwrap_or(1.0);
+        within(name, "teacher.marked", marked, 1e-6..=1.0, "in (0, 1]")
     }
 
     fn check_slices(&self, owner: &str, slices: &[Slice]) -> Result<(), LabError> {

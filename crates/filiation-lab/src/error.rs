@@ -28,6 +28,14 @@ pub enum LabError {
         /// What the parser said.
         source: Box<toml::de::Error>,
     },
+    /// A key file that cannot be marked with.
+    #[error("`{}`: {source}", path.display())]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: filiation_watermark::WatermarkError,
+    },
     /// A recipe of another format.
     #[error("recipe has format {got}, expected {expected}")]
     Format {
@@ -41,7 +49,7 @@ pub enum LabError {
     Undefined {
         /// The model.
         model: String,
-        /// `shape`, `schedule`, `source`, `start` or `teacher`.
+        /// `shape`, `schedule`, `source`, `start`, `teacher` or `mark`.
         kind: &'static str,
         /// What it names.
         name: String,

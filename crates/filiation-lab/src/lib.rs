@@ -42,9 +42,9 @@ pub use adapter::{
     AdapterEntry, AdapterRecipe, AdapterTeacher, Projection, Prompts, Rank, adapt, merge,
 };
 pub use build::{Built, Progress, build};
-pub use deal::{Cool, Factorial, Lineages, Roots, Taught, Tune};
+pub use deal::{Cool, Factorial, Lineages, Marked, Roots, Taught, Tune};
 pub use error::LabError;
-pub use lineage::{Lineage, Parent, Tie};
+pub use lineage::{Bears, Lineage, Parent, Tie};
 pub use recipe::{
     Hiding, ModelRecipe, Recipe, Schedule, Shape, Signal, Slice, Stored, TeacherRecipe,
     TokenizerRecipe,

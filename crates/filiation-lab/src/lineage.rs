@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use filiation_core::{Digest, Role, canonical};
+use filiation_watermark::KeyFile;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::FORMAT;
@@ -57,7 +58,20 @@ pub enum Tie {
         /// How the student hides it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hidden: Option<Hiding>,
+        /// The mark that its texts bore.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mark: Option<Bears>,
     },
+}
+
+/// A mark that texts bear.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bears {
+    /// Commitment of the key.
+    pub key: Digest,
+    /// Share of the teacher's texts that bear it.
+    pub share: f64,
 }
 
 /// Everything that a model's bytes depend on.
@@ -72,6 +86,8 @@ struct Inputs<'a> {
     shape: &'a Shape,
     schedule: &'a Schedule,
     parents: &'a [Parent],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a KeyFile>,
 }
 
 /// Digest of what `model` is made from. A source counts where the model reads a slice of it.
@@ -97,5 +113,6 @@ pub(crate) fn inputs(
         shape,
         schedule,
         parents,
+        key: recipe.key_of(model),
     }))
 }

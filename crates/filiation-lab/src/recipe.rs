@@ -5,7 +5,9 @@ use std::path::Path;
 use filiation_core::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::{Factorial, LabError, Lineages};
+use filiation_watermark::KeyFile;
+
+use crate::{Factorial, LabError, Lineages, Marked};
 
 /// Format of recipes and of `lineage.json` that this version reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -28,6 +30,12 @@ pub struct Recipe {
     pub shapes: BTreeMap<String, Shape>,
     /// Schedules by name.
     pub schedules: BTreeMap<String, Schedule>,
+    /// Marks by name: a key file, its path from the recipe's own folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marks: BTreeMap<String, String>,
+    /// The keys of the marks, which [`Recipe::read`] reads.
+    #[serde(skip)]
+    pub keys: BTreeMap<String, KeyFile>,
     /// The models; parents before children.
     #[serde(rename = "model", default)]
     pub models: Vec<ModelRecipe>,
@@ -37,6 +45,9 @@ pub struct Recipe {
     /// Families by number; [`Recipe::expand`] turns them into models.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lineages: Vec<Lineages>,
+    /// Students of teachers that mark; [`Recipe::expand`] turns them into models.
+    #[serde(rename = "marked", default, skip_serializing_if = "Vec::is_empty")]
+    pub students: Vec<Marked>,
 }
 
 /// Type of the stored weights. Training is in f32; a child starts from what is stored.
@@ -160,6 +171,12 @@ pub struct TeacherRecipe {
     /// How the student hides whom it learned from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Hiding>,
+    /// Name of the mark that its texts bear; its distribution bears none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Share of its texts that bear it, in (0, 1]; all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked: Option<f64>,
 }
 
 /// What is done to a teacher's texts so that a student of them does not show it.
@@ -220,6 +237,16 @@ impl Recipe {
             path: path.into(),
             source: Box::new(source),
         })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for (mark, file) in &recipe.marks {
+            let path = folder.join(file);
+            let text = fs::read_to_string(&path).map_err(|source| LabError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            let key = KeyFile::parse(&text).map_err(|source| LabError::Key { path, source })?;
+            recipe.keys.insert(mark.clone(), key);
+        }
         recipe.expand()?;
         recipe.check()?;
         Ok(recipe)
@@ -240,6 +267,12 @@ impl Recipe {
                 .model(start)
                 .ok_or_else(|| at.undefined("start", start))?;
         }
+    }
+
+    /// The key that a model's teacher marks with.
+    pub fn key_of(&self, model: &ModelRecipe) -> Option<&KeyFile> {
+        let mark = model.teacher.as_ref()?.mark.as_ref()?;
+        self.keys.get(mark)
     }
 
     /// A model by its name.

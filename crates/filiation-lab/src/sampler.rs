@@ -1,3 +1,4 @@
+use filiation_core::{Mark, Marking};
 use rand::RngCore;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -9,6 +10,9 @@ use crate::kernels::{rotate, softmax};
 use crate::network::{Block, Network, Trace};
 use crate::text::uniform;
 use crate::tokenizer::{BEGIN_ID, END_ID};
+
+/// Temperature, and the mark that the documents bear.
+pub(crate) type How<'a> = (f64, Option<&'a dyn Mark>);
 
 /// Documents that are drawn together.
 const GROUP: usize = 128;
@@ -22,7 +26,7 @@ pub(crate) fn sample(
     network: &Network,
     count: usize,
     longest: usize,
-    temperature: f64,
+    how: How<'_>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<Vec<u32>>, LabError> {
     let mut drawn = Vec::with_capacity(count);
@@ -33,7 +37,7 @@ pub(crate) fn sample(
             .map(|_| [(); GROUP].map(|()| rng.next_u64()))
             .collect();
         let rows: Vec<Vec<Vec<u32>>> = (seeds.par_iter())
-            .map(|seeds| group(network, seeds, longest, temperature))
+            .map(|seeds| group(network, seeds, longest, how))
             .collect();
         let whole = rows.into_iter().flatten().filter(|row| !row.is_empty());
         drawn.extend(whole.take(count - before));
@@ -47,7 +51,14 @@ pub(crate) fn sample(
 }
 
 /// A document for each seed. Those that have ended leave the batch.
-fn group(network: &Network, seeds: &[u64], longest: usize, temperature: f64) -> Vec<Vec<u32>> {
+fn group(
+    network: &Network,
+    seeds: &[u64],
+    longest: usize,
+    (temperature, mark): How<'_>,
+) -> Vec<Vec<u32>> {
+    let begun = |seed| mark.map(|mark| mark.begin(&[BEGIN_ID], seed));
+    let mut markings: Vec<_> = seeds.iter().map(|seed| begun(*seed)).collect();
     let mut streams: Vec<ChaCha8Rng> = seeds
         .iter()
         .map(|s| ChaCha8Rng::seed_from_u64(*s))
@@ -67,7 +78,11 @@ fn group(network: &Network, seeds: &[u64], longest: usize, temperature: f64) -> 
         let mut rows = logits.chunks_exact_mut(network.vocabulary);
         open.retain(|document| {
             let at = uniform(&mut streams[*document]);
-            let token = rows.next().map_or(END_ID, |row| draw(row, temperature, at));
+            let marking = markings[*document].as_deref_mut();
+            let token = rows.next().map_or(END_ID, |row| match marking {
+                Some(marking) => draw_marked(row, temperature, at, marking),
+                None => draw(row, temperature, at),
+            });
             let ended = token == END_ID || token == BEGIN_ID;
             if !ended {
                 documents[*document].push(token);
@@ -89,6 +104,24 @@ pub(crate) fn draw(logits: &mut [f32], temperature: f64, at: f64) -> u32 {
     });
     // Rounding may leave the total a little below one.
     passed.unwrap_or(logits.len() - 1) as u32
+}
+
+/// The same, as `marking` tilts or chooses it.
+fn draw_marked(logits: &mut [f32], temperature: f64, at: f64, marking: &mut dyn Marking) -> u32 {
+    marking.shift(logits);
+    softmax(logits, (1.0 / temperature) as f32);
+    let mut weights: Vec<f64> = logits.iter().map(|p| f64::from(*p)).collect();
+    let token = marking.weigh(&mut weights).unwrap_or_else(|| {
+        let at = at * weights.iter().sum::<f64>();
+        let mut mass = 0.0;
+        let passed = weights.iter().position(|p| {
+            mass += p;
+            mass > at
+        });
+        passed.unwrap_or(weights.len() - 1) as u32
+    });
+    marking.took(token);
+    token
 }
 
 /// Keys and values of the positions seen, of some documents that began together.
@@ -201,7 +234,7 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let mut rng = stream(seed, Stream::Sample);
             // Three groups, and more where draws were empty.
-            let draw = || sample(&network, 300, 8, 1.0, &mut rng).expect("samples");
+            let draw = || sample(&network, 300, 8, (1.0, None), &mut rng).expect("samples");
             pool.expect("threads").install(draw)
         };
         let one = run(1, 1);

@@ -153,6 +153,7 @@ fn a_record_names_base_teacher_and_share() {
         share: 0.5,
         by: filiation_lab::Signal::Text,
         hidden: None,
+        mark: None,
     };
     assert_eq!(
         parents,

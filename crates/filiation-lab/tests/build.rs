@@ -100,6 +100,7 @@ fn lineage_names_the_parents() {
         share: 0.5,
         by: Signal::Text,
         hidden: None,
+        mark: None,
     };
     assert_eq!(
         ties,
@@ -138,6 +139,7 @@ fn students_hide_and_learn_both_ways_and_are_the_same_each_time() {
         share: 0.5,
         by: Signal::Text,
         hidden: Some(Hiding::Filtered),
+        mark: None,
     };
     assert_eq!(built[4].lineage.parents[1].tie, filtered);
 
@@ -169,6 +171,7 @@ fn a_student_of_two_teachers_has_half_of_its_texts_from_each() {
         share: 0.25,
         by: Signal::Text,
         hidden: None,
+        mark: None,
     };
     let ties: Vec<_> = (mixed.parents.iter())
         .map(|p| (p.model.as_str(), p.tie))

@@ -280,8 +280,13 @@ fn parents(entry: &AdapterEntry, digests: &BTreeMap<String, Digest>) -> Vec<Pare
     let base = parent(Tie::InitialisedFrom, &entry.base);
     let teacher = entry.teacher.as_ref().map(|t| {
         let (share, by) = (t.share, t.by);
-        let hidden = None;
-        parent(Tie::DistilledFrom { share, by, hidden }, &t.model)
+        let tie = Tie::DistilledFrom {
+            share,
+            by,
+            hidden: None,
+            mark: None,
+        };
+        parent(tie, &t.model)
     });
     [base].into_iter().chain(teacher).collect()
 }

@@ -1,6 +1,7 @@
 //! Factorials and lineages: one entry of a recipe that stands for many models.
 
 mod dealer;
+mod marked;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::check::within;
 use crate::{Hiding, LabError, ModelRecipe, Recipe, Signal, Slice, TeacherRecipe};
 use dealer::{Dealer, Made};
+
+pub use marked::Marked;
 
 /// Students: one for each base, teacher, signal, share and repeat, called
 /// `<name>-<base>-<teacher>-<by>-<percent>`, and `-<repeat>` where there are several.
@@ -157,7 +160,7 @@ const fn base() -> Role {
 }
 
 impl Recipe {
-    /// Turns factorials, then lineages, into models after those that stand there.
+    /// Turns factorials, lineages, then students of marked text into models after those that stand there.
     ///
     /// # Errors
     /// When an entry cannot be: see [`LabError`]. What the models themselves say is left to
@@ -170,7 +173,12 @@ impl Recipe {
         for lineages in std::mem::take(&mut self.lineages) {
             self.models.extend(lineages.models()?);
         }
-        self.apart(written)
+        self.apart(written)?;
+        // These share their text on purpose.
+        for marked in std::mem::take(&mut self.students) {
+            self.models.extend(marked.models()?);
+        }
+        Ok(())
     }
 
     /// Whether no line that was dealt is another model's too. The first `written` models say
@@ -346,6 +354,8 @@ impl Taught {
             by: self.by[by],
             temperature: self.temperature,
             hidden: self.hidden,
+            mark: None,
+            marked: None,
         }
     }
 

@@ -125,7 +125,9 @@ fn learned(lineage: &Lineage, all: &[Lineage]) -> Option<Learned> {
         .parents
         .iter()
         .filter_map(|parent| match parent.tie {
-            Tie::DistilledFrom { share, by, hidden } => Some(Learned {
+            Tie::DistilledFrom {
+                share, by, hidden, ..
+            } => Some(Learned {
                 from: parent.model.clone(),
                 also: None,
                 share,
