@@ -24,6 +24,36 @@ pub struct Ranked {
     pub exact: Option<Exact>,
 }
 
+/// The likelihood ratio of design-based evidence: an e-value, held to what an error of procedure allows.
+/// It stands apart: it is no part of a population's ratio, and is multiplied with nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DesignRatio {
+    /// Party name.
+    pub candidate: String,
+    /// log10 of the e-value, all tests counted.
+    pub log10_e: f64,
+    /// Stated probability ε of an error of procedure.
+    pub epsilon: f64,
+    /// log10 of 1/((1 − ε)/e + ε), at most −log10 ε; 0 where the e-value is at most 1.
+    pub log10: f64,
+}
+
+impl DesignRatio {
+    fn of(candidate: &Ranked, epsilon: f64) -> Option<Self> {
+        let log10_e = candidate.exact?.log10_e?;
+        // An e-value below 1 says that nothing was seen, not that nothing is there.
+        let e = log10_e.max(0.0);
+        Some(Self {
+            candidate: candidate.candidate.clone(),
+            log10_e,
+            epsilon,
+            // Adding zero makes -0 and 0 one number.
+            log10: 0.0 - ((1.0 - epsilon) * 10_f64.powf(-e) + epsilon).log10(),
+        })
+    }
+}
+
 /// What one probe contributes to an opinion at the tier that the population allows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +76,9 @@ pub struct Evidence {
     pub contrasts: Vec<Contrast>,
     /// The tier that the population supports.
     pub tier: Tier,
+    /// Likelihood ratios of exact tests, in the order of `ranked`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub design: Vec<DesignRatio>,
     /// What is missing for the next tier.
     pub missing: Option<Shortfall>,
     /// Why there is no likelihood ratio, and what it would take.
@@ -56,6 +89,16 @@ impl Evidence {
     /// The candidates with the largest score.
     pub fn first(&self) -> impl Iterator<Item = &Ranked> {
         self.ranked.iter().filter(|r| r.rank == 1)
+    }
+
+    /// The same with the likelihood ratios of exact tests. `epsilon`, in (0, 1), is the probability, as
+    /// whoever commissions the case states it, that such evidence comes about by an error of procedure: a
+    /// secret that leaked, files mixed up, a control that is none.
+    pub fn held_to(self, epsilon: f64) -> Self {
+        let exact = self.axis == Axis::TeacherIdentity && self.basis == Basis::Design;
+        let design = self.ranked.iter().filter(|_| exact);
+        let design = design.filter_map(|r| DesignRatio::of(r, epsilon)).collect();
+        Self { design, ..self }
     }
 }
 
@@ -76,6 +119,7 @@ pub fn weigh(statistic: &Statistic, setting: &Setting, population: &Population) 
         power: statistic.power,
         contrasts: Contrast::all(statistic, setting),
         tier,
+        design: Vec::new(),
         missing: tier
             .next()
             .and_then(|rung| rung.needs.shortfall(population)),
@@ -120,6 +164,11 @@ fn limit(statistic: &Statistic, population: &Population) -> String {
     }
     if statistic.axis == Axis::Description {
         return "this describes the suspect; it enters no likelihood ratio for a teacher".into();
+    }
+    if statistic.basis == Basis::Design {
+        return "this test has its null from our own randomisation; its likelihood ratio stands apart and \
+                enters no other"
+            .into();
     }
     if Tier::of(population) > Tier::Tier0 {
         return "this score enters the likelihood ratio of the case, and has none by itself".into();

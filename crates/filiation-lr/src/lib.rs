@@ -25,7 +25,7 @@ pub mod system;
 pub use calibration::{Calibration, run_alike};
 pub use contrast::Contrast;
 pub use error::LrError;
-pub use evidence::{Evidence, Ranked, weigh};
+pub use evidence::{DesignRatio, Evidence, Ranked, weigh};
 pub use ladder::{LADDER, Needs, Population, Rung, Shortfall, Tier};
 pub use likelihood::{Behind, Candidature, Claim, Likelihood, Part, Versus};
 pub use opinion::{Agreement, Opinion, ProbeRank};

@@ -4,7 +4,7 @@ use filiation_core::{Axis, Basis, Proposition};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Candidature, Evidence, Likelihood, Setting, Tier};
+use crate::{Candidature, DesignRatio, Evidence, Likelihood, Setting, Tier};
 
 /// Where one probe puts a candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -110,7 +110,8 @@ fn statements(
         None => all.push(ranking(setting, agreement, scored)),
     }
     all.extend(evidence.iter().filter_map(designed));
-    let unpopulated = || evidence.iter().find(|e| e.axis == Axis::TeacherIdentity);
+    all.extend(evidence.iter().flat_map(|e| by_design(&setting.suspect, e)));
+    let unpopulated = || evidence.iter().find(|e| is_ranking(e));
     if likelihood.is_none()
         && let Some(e) = unpopulated()
     {
@@ -257,6 +258,24 @@ fn designed(evidence: &Evidence) -> Option<String> {
         "exact test `{}`: {finding}",
         evidence.method.name()
     ))
+}
+
+// The likelihood ratio of an exact test, apart from all others.
+fn by_design(suspect: &str, evidence: &Evidence) -> Vec<String> {
+    let name = evidence.method.name();
+    let said = |d: &DesignRatio| {
+        format!(
+            "likelihood ratio of exact test `{name}`, apart from all others, that `{suspect}` was exposed to \
+             what `{}` put out over that it was not: {} (log10 {:.1}; e-value log10 {:.1}, held to a stated \
+             error rate of the procedure of {})",
+            d.candidate,
+            about(d.log10),
+            d.log10,
+            d.log10_e,
+            d.epsilon
+        )
+    };
+    evidence.design.iter().map(said).collect()
 }
 
 // An alternative that neither a likelihood ratio nor a probe was set up to exclude stays open, and is said

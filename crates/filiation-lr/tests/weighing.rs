@@ -1,8 +1,8 @@
 //! What tier 0 says, and what it must not say.
 
 use filiation_core::{
-    Axis, Basis, CandidateScore, Digest, Interval, MethodId, ModelIdentity, Party, Proposition,
-    Role, Statistic,
+    Axis, Basis, CandidateScore, Digest, Exact, Interval, MethodId, ModelIdentity, Party,
+    Proposition, Role, Statistic,
 };
 use filiation_lr::{Opinion, Population, Setting, Tier, weigh};
 
@@ -88,6 +88,48 @@ fn no_likelihood_ratio_is_stated_and_what_it_would_take_is() {
         "{}",
         evidence.limit
     );
+}
+
+#[test]
+fn exact_tests_have_a_ratio_apart_that_the_error_rate_bounds() {
+    let mut found = statistic(
+        "p",
+        Axis::TeacherIdentity,
+        &[("a", 2.0), ("b", 1.0), ("c", 0.0)],
+    );
+    found.basis = Basis::Design;
+    for (candidate, log10_e) in found.candidates.iter_mut().zip([40.0, 1.0, -3.0]) {
+        candidate.exact = Some(Exact {
+            log10_p: -log10_e,
+            log10_e: Some(log10_e),
+        });
+    }
+    let setting = setting(&[], &["a", "b", "c"]);
+    let evidence = weigh(&found, &setting, &Population::NONE).held_to(0.001);
+    let ratios: Vec<f64> = evidence.design.iter().map(|d| d.log10).collect();
+    // 1/((1 − ε)/e + ε): at most 1/ε, and 10 is nearly 10.
+    assert!((ratios[0] - 3.0).abs() < 1e-12, "{ratios:?}");
+    assert!((ratios[1] - (1.0 / (0.0999 + 0.001_f64)).log10()).abs() < 1e-12);
+    assert_eq!(ratios[2], 0.0);
+    assert!(evidence.limit.contains("stands apart"));
+    let opinion = Opinion::new(setting, vec![evidence], None);
+    let said = opinion.statements.join("\n");
+    assert!(
+        said.contains("likelihood ratio of exact test `p`"),
+        "{said}"
+    );
+    assert!(
+        said.contains("`a` put out over that it was not: about 1000"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("no likelihood ratio can be stated"),
+        "{said}"
+    );
+    // Scores of a population have none.
+    let other = statistic("q", Axis::TeacherIdentity, &[("a", 2.0)]);
+    let none = weigh(&other, &opinion.setting, &Population::NONE).held_to(0.001);
+    assert!(none.design.is_empty());
 }
 
 #[test]
