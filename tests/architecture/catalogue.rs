@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filiation_probes::canaries::{Reading, Scheme};
-use filiation_probes::{CanarySet, NAMES, ProbeOptions, ServedLog, Suite, standard};
+use filiation_probes::{
+    CanarySet, MarkFiles, MarkLog, NAMES, ProbeOptions, ServedLog, Suite, standard,
+};
 
 use crate::tree::{entries, name, read, root, shown, with_extension};
 
@@ -105,12 +107,26 @@ fn the_registry_knows_every_page_and_plans_over_every_suite() {
     let options = ProbeOptions {
         served: vec![served()],
         canaries: vec![canaries()],
+        marks: vec![marks()],
         ..ProbeOptions::default()
     };
     let probes = standard(&names, &suites, &options).expect("pages name probes");
     let planned: Vec<_> = probes.iter().map(|probe| probe.id().name()).collect();
     assert_eq!(planned, names, "first words of the method ids");
     assert!(probes.iter().all(|probe| !probe.plan().is_empty()));
+}
+
+/// Marked texts with their key.
+fn marks() -> MarkLog {
+    let key = b"scheme = \"gumbel@vllm\"\nkey = 1\nwidth = 4";
+    let model = r#""model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}"#;
+    let tokenizer = format!(r#"{{"version":"1.0","added_tokens":[],{model}}}"#);
+    let files = MarkFiles {
+        key: ("key.toml", key),
+        texts: ("texts.jsonl", br#"{"text":"a"}"#),
+        tokenizer: ("tokenizer.json", tokenizer.as_bytes()),
+    };
+    MarkLog::parse("t", files, true, None).expect("sound files")
 }
 
 /// Alleged training questions and logs come from users: two that are made.

@@ -5,6 +5,7 @@ mod import;
 mod known_lineages;
 mod lineage;
 mod population;
+mod residue;
 mod streams;
 #[path = "../audit/tiny.rs"]
 mod tiny;

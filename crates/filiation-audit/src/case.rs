@@ -7,10 +7,10 @@ use filiation_probes::canaries::Scheme;
 use filiation_report::FoundBy;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{CanaryEntry, Entry, ServedEntry, check_name};
+use crate::entry::{CanaryEntry, Entry, MarkEntry, ServedEntry, check_name};
 use crate::{Asking, AuditError, disk, hint};
 
-const KEYS: [&str; 38] = [
+const KEYS: [&str; 44] = [
     "name",
     "suspect",
     "base",
@@ -49,6 +49,12 @@ const KEYS: [&str; 38] = [
     "basis",
     "by",
     "date",
+    "marks",
+    "texts",
+    "tokenizer",
+    "unmarked",
+    "epsilon",
+    "key",
 ];
 
 /// What is asked: who may descend from whom, by which probes, on which prompts.
@@ -93,6 +99,10 @@ pub struct Case {
     /// Prior probability of Hd, in (0, 1), where the reader states one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prior: Option<f64>,
+    /// Probability that evidence of exact tests comes about by an error of procedure (a secret that leaked,
+    /// files mixed up): their likelihood ratios are at most one over it.
+    #[serde(default = "Case::default_epsilon")]
+    pub epsilon: f64,
     /// Folder of the population that likelihood ratios come from (`scores.jsonl` or `by-probe/`, and
     /// `calibration.toml`); none are stated without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,6 +129,9 @@ pub struct Case {
     /// What was planted for candidate teachers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canaries: Vec<CanaryEntry>,
+    /// Texts of candidate teachers and the keys that they are read under; each key counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<MarkEntry>,
 }
 
 impl Case {
@@ -135,6 +148,11 @@ impl Case {
     /// Sampling temperature where nothing is said: the model's own distribution.
     pub const fn default_temperature() -> f64 {
         1.0
+    }
+
+    /// Rate of errors of procedure where nothing is said: one in a hundred.
+    pub const fn default_epsilon() -> f64 {
+        0.01
     }
 
     /// Reads a case file. A case without a name takes that of its folder.
@@ -191,6 +209,10 @@ impl Case {
         if let Some(prior) = self.prior.filter(|p| !(*p > 0.0 && *p < 1.0)) {
             return value("prior", prior.to_string(), "a number between 0 and 1");
         }
+        if !(self.epsilon > 0.0 && self.epsilon < 1.0) {
+            let found = self.epsilon.to_string();
+            return value("epsilon", found, "a number between 0 and 1");
+        }
         let candidate = |name: &&String| self.teachers.iter().any(|t| t.name == **name);
         if let Some(other) = self.siblings.iter().flatten().find(|s| !candidate(s)) {
             return value("siblings", format!("`{other}`"), "names of teachers");
@@ -217,6 +239,12 @@ impl Case {
             if !(1..=99).contains(&served.regenerations) {
                 let found = served.regenerations.to_string();
                 return value("regenerations", found, "1 to 99");
+            }
+        }
+        for mark in &self.marks {
+            if !self.teachers.iter().any(|t| t.name == mark.teacher) {
+                let found = format!("of {:?}", mark.teacher);
+                return value("marks", found, "texts of one of the teachers");
             }
         }
         let mut planted = BTreeSet::new();

@@ -237,6 +237,24 @@ impl CanaryEntry {
     }
 }
 
+/// Texts of a candidate teacher, and a key of its owner that they are read under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarkEntry {
+    /// Name of the teacher.
+    pub teacher: String,
+    /// Key file (TOML), relative to the case file. A run keeps its commitment and parameters, not the key.
+    pub key: PathBuf,
+    /// Texts (JSONL), relative to the case file.
+    pub texts: PathBuf,
+    /// `tokenizer.json` of the key; that of the teacher's folder where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+    /// Whether the texts are free of the mark.
+    #[serde(default)]
+    pub unmarked: bool,
+}
+
 fn is_plain(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
 }

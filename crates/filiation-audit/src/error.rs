@@ -259,6 +259,24 @@ pub enum AuditError {
         /// The command that makes them.
         step: &'static str,
     },
+    /// A probe needs a secret that no run keeps, and was not measured with it yet.
+    #[error("run `{}`: probe `{probe}` needs {secret}, which the run does not keep", path.display())]
+    Withheld {
+        /// The run directory.
+        path: PathBuf,
+        /// The probe.
+        probe: String,
+        /// The secret, in words.
+        secret: String,
+    },
+    /// A key file that is none, or of a key that the run does not name.
+    #[error("key `{}`: {reason}", path.display())]
+    OtherKey {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be used. Never holds a key.
+        reason: String,
+    },
     /// Another process works in the run directory.
     #[error("run `{}` is in use by another process", path.display())]
     Locked {
@@ -335,6 +353,7 @@ impl AuditError {
                     .into(),
             ),
             Self::Incomplete { step, .. } => Some(format!("run `filiation {step}` first")),
+            Self::Withheld { .. } => Some("name its file: `filiation measure RUN --key FILE`".into()),
             Self::DuplicateParty { .. } => {
                 Some("give a party a name of its own: `{ name = \"…\", path = \"…\" }`".into())
             }

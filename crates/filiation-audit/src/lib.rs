@@ -9,6 +9,7 @@
 //! suites/                          the prompts as they were read
 //! served/                          logs of served responses as they were read
 //! canaries/                        files of canaries and their secrets as they were read
+//! marks/                           texts and tokenizers of marks as they were read, keys by commitment
 //! plan.jsonl                       every request, before anything is asked
 //! transcripts/<party>/party.json   what the party is
 //! transcripts/<party>/answers.jsonl what it answered, by digest of the question
@@ -52,7 +53,7 @@ mod transcript;
 pub use asking::Asking;
 pub use case::Case;
 pub use disk::from_folder;
-pub use entry::{CanaryEntry, Entry, ServedEntry, is_endpoint};
+pub use entry::{CanaryEntry, Entry, MarkEntry, ServedEntry, is_endpoint};
 pub use error::{AuditError, BoxError};
 pub use import::{EvalLog, ImportOrder, ImportProblem, Imported, LogFormat, LogSuite};
 pub use offline::{measure, report, weigh};

@@ -27,10 +27,12 @@ struct EvidenceFile {
     evidence: Option<Evidence>,
 }
 
-/// Measures: the statistic of every probe from the transcripts, to `evidence/<probe>.json`.
+/// Measures: the statistic of every probe from the transcripts, to `evidence/<probe>.json`. Where a probe
+/// needs a secret that no run keeps and that is not at hand, what was measured with it stays.
 ///
 /// # Errors
-/// [`AuditError::Incomplete`] when answers are missing; errors of the disk.
+/// [`AuditError::Incomplete`] when answers are missing; [`AuditError::Withheld`] where such a probe was not
+/// measured yet; errors of the disk.
 pub fn measure(run: &Run) -> Result<Vec<ProbeRecord>, AuditError> {
     let mut transcripts = Transcripts::new();
     let mut digests = BTreeMap::new();
@@ -70,6 +72,10 @@ pub fn measure(run: &Run) -> Result<Vec<ProbeRecord>, AuditError> {
     let seen = Observations::new(run.parties(), &answers);
     let mut records = Vec::new();
     for probe in run.probes() {
+        if let Some(secret) = probe.withheld() {
+            records.push(kept(run, &**probe, secret)?);
+            continue;
+        }
         let record = ProbeRecord {
             method: probe.id().clone(),
             inputs: inputs(&**probe, run.parties(), &answers, &digests),
@@ -86,6 +92,19 @@ pub fn measure(run: &Run) -> Result<Vec<ProbeRecord>, AuditError> {
         records.push(record);
     }
     Ok(records)
+}
+
+// What was measured while the secret was at hand.
+fn kept(run: &Run, probe: &dyn Probe, secret: String) -> Result<ProbeRecord, AuditError> {
+    let missing = || AuditError::Withheld {
+        path: run.root().to_owned(),
+        probe: probe.id().name().to_owned(),
+        secret,
+    };
+    match disk::read_if_there(&place(run, probe))? {
+        None => Err(missing()),
+        Some(bytes) => Ok(parse::<EvidenceFile>(&place(run, probe), &bytes)?.record),
+    }
 }
 
 /// Weighs: what each statistic is worth at the tier that the population allows, added to
@@ -113,7 +132,10 @@ pub fn weigh(run: &Run) -> Result<Vec<Evidence>, AuditError> {
         let used = behind.filter(|b| b.streams.iter().any(|s| s == probe.id().name()));
         let population = used.map_or(Population::NONE, |b| b.counts);
         file.evidence = match &file.record.outcome {
-            Outcome::Statistic(s) => Some(filiation_lr::weigh(s, &setting, &population)),
+            Outcome::Statistic(s) => {
+                let weighed = filiation_lr::weigh(s, &setting, &population);
+                Some(weighed.held_to(run.case().epsilon))
+            }
             Outcome::Abstention(_) => None,
         };
         disk::put(&place(run, probe), &canonical::to_pretty(&file))?;

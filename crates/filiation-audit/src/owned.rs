@@ -1,13 +1,15 @@
-//! Files that owners of teachers keep: logs of what was served, and canaries.
+//! Files that owners of teachers keep: logs of what was served, canaries, marked texts with their keys.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use filiation_probes::canaries::{MOST_BYTES as MOST_CANARY_BYTES, Reading, Scheme};
+use filiation_probes::marks::{KeyFile, MOST_BYTES as MOST_MARK_BYTES};
 use filiation_probes::served::MOST_BYTES;
-use filiation_probes::{CanarySet, ProbeError, ServedLog};
+use filiation_probes::{CanarySet, MarkFiles, MarkLog, ProbeError, ServedLog};
 use filiation_report::SuiteFacts;
 
-use crate::entry::{CanaryEntry, Entry, ServedEntry};
+use crate::entry::{CanaryEntry, Entry, MarkEntry, ServedEntry};
 use crate::suites::{SuiteFile, first};
 use crate::{AuditError, Case, disk};
 
@@ -16,6 +18,8 @@ use crate::{AuditError, Case, disk};
 pub(crate) struct Owners<'a> {
     pub(crate) served: &'a [ServedEntry],
     pub(crate) canaries: &'a [CanaryEntry],
+    pub(crate) marks: &'a [MarkEntry],
+    pub(crate) teachers: &'a [Entry],
     pub(crate) limit: Option<usize>,
     pub(crate) seed: u64,
 }
@@ -25,18 +29,47 @@ impl<'a> Owners<'a> {
         Self {
             served: &case.served,
             canaries: &case.canaries,
+            marks: &case.marks,
+            teachers: &case.teachers,
             limit: case.limit,
             seed: case.seed,
         }
     }
 }
 
-/// They, as the run keeps them.
+impl Owners<'_> {
+    /// Key, texts and tokenizer of a mark.
+    fn files_of(&self, mark: &MarkEntry) -> [PathBuf; FILES] {
+        let tokenizer = mark.tokenizer.clone().or_else(|| {
+            let teacher = self.teachers.iter().find(|t| t.name == mark.teacher)?;
+            Some(teacher.path.join("tokenizer.json"))
+        });
+        [
+            mark.key.clone(),
+            mark.texts.clone(),
+            tokenizer.unwrap_or_default(),
+        ]
+    }
+}
+
+/// Files of a mark.
+const FILES: usize = 3;
+
+/// A file of a run.
+pub(crate) struct Placed<'a> {
+    pub(crate) place: PathBuf,
+    pub(crate) bytes: Cow<'a, [u8]>,
+    pub(crate) told: &'static str,
+}
+
+/// They, as they were read.
 #[derive(Debug)]
 pub(crate) struct OwnerFiles {
     logs: Vec<SuiteFile>,
     /// The file of each entry, and its secret where it has one.
     canaries: Vec<SuiteFile>,
+    /// Key, texts and tokenizer of each entry. A key stays in memory: the run keeps it sealed.
+    marks: Vec<SuiteFile>,
 }
 
 /// They, parsed.
@@ -44,6 +77,31 @@ pub(crate) struct OwnerFiles {
 pub(crate) struct Owned {
     pub(crate) served: Vec<ServedLog>,
     pub(crate) canaries: Vec<CanarySet>,
+    pub(crate) marks: Vec<MarkLog>,
+}
+
+impl Owned {
+    /// The same with keys that a run does not keep.
+    pub(crate) fn opened(self, keys: &[PathBuf]) -> Result<Self, AuditError> {
+        let mut marks = self.marks;
+        for path in keys {
+            let bytes = disk::read_within(path, MOST_MARK_BYTES)?;
+            let other = |reason: String| AuditError::OtherKey {
+                path: path.clone(),
+                reason,
+            };
+            let text = std::str::from_utf8(&bytes).map_err(|e| other(e.to_string()))?;
+            let key = KeyFile::parse(text).map_err(|e| other(e.to_string()))?;
+            if !marks.iter().any(|mark| mark.key.is_of(&key)) {
+                let commitment = key.commitment();
+                return Err(other(format!(
+                    "the run names no key with commitment {commitment}"
+                )));
+            }
+            marks = marks.into_iter().map(|mark| mark.opened(&key)).collect();
+        }
+        Ok(Self { marks, ..self })
+    }
 }
 
 impl OwnerFiles {
@@ -75,21 +133,37 @@ impl OwnerFiles {
             canaries: canaries
                 .map(|(i, path)| read("canaries", i, path, MOST_CANARY_BYTES))
                 .collect::<Result<_, AuditError>>()?,
+            marks: owners
+                .marks
+                .iter()
+                .flat_map(|mark| owners.files_of(mark))
+                .enumerate()
+                .map(|(i, path)| read("marks", i, &path, MOST_MARK_BYTES))
+                .collect::<Result<_, AuditError>>()?,
         })
     }
 
-    /// Each with the place where the run at `root` keeps it, and what it is called.
-    pub(crate) fn places(&self, root: &Path) -> Vec<(PathBuf, &SuiteFile, &'static str)> {
+    /// What the run at `root` keeps: place, bytes, and what it is called. Of the key of a mark that is its
+    /// commitment with the parameters; `marks` are those that these files hold.
+    pub(crate) fn places(&self, root: &Path, marks: &[MarkLog]) -> Vec<Placed<'_>> {
         let kinds = [
             ("served", &self.logs, "log of served responses"),
             ("canaries", &self.canaries, "file of canaries"),
+            ("marks", &self.marks, "file of a mark"),
         ];
         let placed = kinds.into_iter().flat_map(|(kind, files, told)| {
-            let at = move |i: usize, file: &SuiteFile| place(root, kind, i, &file.name);
-            let files = files.iter().enumerate();
-            files.map(move |(i, file)| (at(i, file), file, told))
+            files.iter().enumerate().map(move |(i, file)| Placed {
+                place: place(root, kind, i, &file.name),
+                bytes: Cow::Borrowed(file.bytes.as_slice()),
+                told,
+            })
         });
-        placed.collect()
+        let mut placed: Vec<Placed<'_>> = placed.collect();
+        let first = placed.len() - self.marks.len();
+        for (i, mark) in marks.iter().enumerate() {
+            placed[first + FILES * i].bytes = Cow::Owned(mark.key.to_toml().into_bytes());
+        }
+        placed
     }
 
     /// What the report says of them; secrets are left out.
@@ -104,7 +178,8 @@ impl OwnerFiles {
                 record
             })
             .collect();
-        let all = self.logs.iter().chain(records);
+        let texts = self.marks.iter().skip(1).step_by(FILES);
+        let all = self.logs.iter().chain(records).chain(texts);
         all.map(SuiteFile::facts).collect()
     }
 
@@ -118,9 +193,24 @@ impl OwnerFiles {
             Ok(Owned {
                 served: served.collect::<Result<_, _>>()?,
                 canaries: self.canaries(owners)?,
+                marks: self.marks(owners)?,
             })
         };
         parsed().map_err(AuditError::Plan)
+    }
+
+    fn marks(&self, owners: &Owners<'_>) -> Result<Vec<MarkLog>, ProbeError> {
+        let logs = owners.marks.iter().zip(self.marks.chunks_exact(FILES));
+        logs.map(|(entry, files)| {
+            let named = |i: usize| (files[i].name.as_str(), files[i].bytes.as_slice());
+            let files = MarkFiles {
+                key: named(0),
+                texts: named(1),
+                tokenizer: named(2),
+            };
+            MarkLog::parse(&entry.teacher, files, !entry.unmarked, owners.limit)
+        })
+        .collect()
     }
 
     fn canaries(&self, owners: &Owners<'_>) -> Result<Vec<CanarySet>, ProbeError> {

@@ -11,7 +11,7 @@ use crate::collect::{Collector, Place, party_error, seats};
 use crate::endpoint::{authorised, endpoint_facts, one_form};
 use crate::entry::Entry;
 use crate::folder::{self, lock};
-use crate::owned::{OwnerFiles, Owners};
+use crate::owned::{Owned, OwnerFiles, Owners};
 use crate::pack::{Pack, Questions, WithPacks, by_probe, is_pack, require_recorded};
 use crate::party::{check_pin, party_of};
 use crate::plan::{Plan, Transcripts};
@@ -116,7 +116,7 @@ impl Run {
             probes,
             plan,
         };
-        run.lay_out(&files)?;
+        run.lay_out(&files, &owned)?;
         Ok(run)
     }
 
@@ -131,6 +131,14 @@ impl Run {
     /// # Errors
     /// [`AuditError`] when a file is missing or damaged, or the plan is of another version.
     pub fn open(root: &Path) -> Result<Self, AuditError> {
+        Self::open_with(root, &[])
+    }
+
+    /// The same with key files of marks, of which the run keeps only commitments.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`AuditError::OtherKey`] for a key that the run does not name.
+    pub fn open_with(root: &Path, keys: &[PathBuf]) -> Result<Self, AuditError> {
         let path = root.join("case.toml");
         if !path.is_file() {
             return Err(AuditError::Incomplete {
@@ -164,7 +172,7 @@ impl Run {
             recordings.push(read.recording);
             recorded_endpoints.push(read.endpoint);
         }
-        let owned = owners.parsed(&Owners::of(&case))?;
+        let owned = owners.parsed(&Owners::of(&case))?.opened(keys)?;
         let probes = probes(&case.asking(), case.stopping(), &suites, &owned, chat)?;
         let plan = Plan::of(&probes);
         if disk::read(&root.join("plan.jsonl"))? != plan.as_bytes() {
@@ -378,7 +386,7 @@ impl Run {
     }
 
     // `case.toml` comes first: a folder with one is a run, however little else is in it yet.
-    fn lay_out(&self, files: &[PartyFile]) -> Result<(), AuditError> {
+    fn lay_out(&self, files: &[PartyFile], owned: &Owned) -> Result<(), AuditError> {
         let root = &self.root;
         self.settle(
             &root.join("case.toml"),
@@ -393,11 +401,11 @@ impl Run {
                 "suite",
             )?;
         }
-        for (place, file, told) in self.owners.places(root) {
-            if let Some(folder) = place.parent() {
+        for file in self.owners.places(root, &owned.marks) {
+            if let Some(folder) = file.place.parent() {
                 disk::make_folder(folder)?;
             }
-            self.settle(&place, &file.bytes, told)?;
+            self.settle(&file.place, &file.bytes, file.told)?;
         }
         if let Some(calibration) = &self.calibration {
             // One line: a thousand models would else be a hundred thousand.

@@ -81,6 +81,7 @@ pub(crate) fn probes(
         seed: asking.seed,
         served: owned.served.clone(),
         canaries: owned.canaries.clone(),
+        marks: owned.marks.clone(),
         stopping,
         ..ProbeOptions::default()
     };
@@ -132,6 +133,7 @@ fn lacks(name: &str, suites: &[Suite], owned: &Owned) -> Result<Option<String>, 
     let options = ProbeOptions {
         served: owned.served.clone(),
         canaries: owned.canaries.clone(),
+        marks: owned.marks.clone(),
         ..ProbeOptions::default()
     };
     match standard(&[name.to_owned()], suites, &options) {
@@ -140,6 +142,7 @@ fn lacks(name: &str, suites: &[Suite], owned: &Owned) -> Result<Option<String>, 
             Ok(Some("the case names no log of served responses".into()))
         }
         Err(ProbeError::NoCanaries { .. }) => Ok(Some("the case names no canaries".into())),
+        Err(ProbeError::NoMarks { .. }) => Ok(Some("the case names no marked texts".into())),
         Err(ProbeError::NoItems { needed, .. }) => Ok(Some(format!("the suites hold no {needed}"))),
         Err(other) => Err(AuditError::Plan(other)),
     }

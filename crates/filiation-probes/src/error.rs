@@ -75,6 +75,22 @@ pub enum ProbeError {
         /// The probe.
         probe: &'static str,
     },
+    /// A key, its texts or its tokenizer cannot be used.
+    #[error("marks `{file}`, line {line}: {reason}")]
+    Marks {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// Why. Never holds a key or a text.
+        reason: String,
+    },
+    /// The case names no marked texts.
+    #[error("probe `{probe}` finds no marked texts, expected `marks` in the case")]
+    NoMarks {
+        /// The probe.
+        probe: &'static str,
+    },
     /// Two logs are of one teacher, so that its regenerations could not be told apart.
     #[error("two logs are of teacher `{teacher}`, expected one; hint: put them into one file")]
     SharedTeacher {

@@ -3,7 +3,7 @@ use std::fmt::Display;
 use filiation_core::{Digest, MethodId, Prompt, Sampling};
 use filiation_stats::Bootstrap;
 
-use crate::{CanarySet, Item, ProbeError, ServedLog};
+use crate::{CanarySet, Item, MarkLog, ProbeError, ServedLog};
 
 /// How items that are user turns are put. Every party is asked in the same form, because a
 /// teacher's text is scored after the prompt that it answered.
@@ -48,6 +48,8 @@ pub struct ProbeOptions {
     pub served: Vec<ServedLog>,
     /// What was planted for candidate teachers, one file a teacher.
     pub canaries: Vec<CanarySet>,
+    /// Texts of candidate teachers with the keys that they are read under; each key counts.
+    pub marks: Vec<MarkLog>,
     /// When a probe that may stop does; none buys the whole budget.
     pub stopping: Option<Stopping>,
 }
@@ -74,6 +76,7 @@ impl Default for ProbeOptions {
             seed: 0,
             served: Vec::new(),
             canaries: Vec::new(),
+            marks: Vec::new(),
             stopping: None,
         }
     }

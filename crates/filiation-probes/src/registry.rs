@@ -19,6 +19,7 @@ use crate::knowledge::capability_retention::CapabilityRetention;
 use crate::knowledge::teacher_unique_errors::TeacherUniqueErrors;
 use crate::lineage::WeightLineage;
 use crate::memory::seen_questions::SeenQuestions;
+use crate::watermark::watermark_residue::WatermarkResidue;
 use crate::{ProbeError, ProbeOptions, Suite, suite};
 
 type Planned = Result<Box<dyn Probe>, ProbeError>;
@@ -45,6 +46,7 @@ const PROBES: &[(&str, Make)] = probes! {
     "weight-lineage" => |_, _| boxed(Ok(WeightLineage::new())),
     "regeneration-rank" => |s, o| boxed(RegenerationRank::new(s, o)),
     "planted-canaries" => |s, o| boxed(PlantedCanaries::new(s, o)),
+    "watermark-residue" => |s, o| boxed(WatermarkResidue::new(s, o)),
     "tlu-did" => |s, o| guarded(TluDid::new(s, o)),
     "choice-priors" => |s, o| boxed(ChoicePriors::new(s, o)),
     "directional-displacement" => |s, o| guarded(DirectionalDisplacement::new(s, o)),
@@ -102,7 +104,7 @@ pub fn standard(
 mod tests {
     use super::*;
     use crate::canaries::{Reading, Scheme};
-    use crate::{CanarySet, ServedLog};
+    use crate::{CanarySet, MarkFiles, MarkLog, ServedLog};
 
     // One item of every domain that a probe asks about.
     fn suites() -> Vec<Suite> {
@@ -130,6 +132,18 @@ mod tests {
         CanarySet::foreign("t", scheme, "chain.json", file, &reading).expect("a sound file")
     }
 
+    fn marks() -> MarkLog {
+        let key = b"scheme = \"gumbel@vllm\"\nkey = 1\nwidth = 4";
+        let model = r#""model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}"#;
+        let tokenizer = format!(r#"{{"version":"1.0","added_tokens":[],{model}}}"#);
+        let files = MarkFiles {
+            key: ("key.toml", key),
+            texts: ("texts.jsonl", br#"{"text":"a"}"#),
+            tokenizer: ("tokenizer.json", tokenizer.as_bytes()),
+        };
+        MarkLog::parse("t", files, true, None).expect("sound files")
+    }
+
     #[test]
     fn every_name_builds_the_probe_of_that_name() {
         let names = NAMES.map(str::to_owned);
@@ -138,6 +152,7 @@ mod tests {
         let options = ProbeOptions {
             served: vec![log],
             canaries: vec![canaries()],
+            marks: vec![marks()],
             ..ProbeOptions::default()
         };
         let probes = standard(&names, &suites(), &options).expect("all names");

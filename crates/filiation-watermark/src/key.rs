@@ -1,5 +1,7 @@
 //! Key files: a scheme by name, its parameters, its key; and commitments to them.
 
+mod sealed;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -8,6 +10,8 @@ use crate::scheme::{
     SgLangDual, SynthId, SynthIdHash, Table, TextSeal, ThreeBricks, Unigram, VLlm,
 };
 use crate::{How, Marker, Names, WatermarkError};
+
+pub use sealed::SealedKey;
 
 /// The schemes that a key file may name, as `scheme@implementation`.
 pub const SCHEMES: [&str; 16] = [

@@ -21,7 +21,7 @@ mod weighted;
 pub use detect::{Detection, scores};
 pub use error::{Names, WatermarkError};
 pub use evidence::{Decoys, Residue, Test};
-pub use key::{KeyFile, Number, SCHEMES};
+pub use key::{KeyFile, Number, SCHEMES, SealedKey};
 pub use mark::{How, Marker, Memory};
 pub use scheme::{Dedup, Draw, Law, Reading, Scheme};
 pub use text::{Counted, Unit, Units, Window};

@@ -2,6 +2,7 @@
 //! uniform over keys, and no innocent key is accused.
 
 use filiation_stats::{ks_uniform, tails};
+use filiation_watermark::scheme::ExpShift;
 use filiation_watermark::{Dedup, Detection, KeyFile, Law, SCHEMES, Scheme, Test, Units};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -15,11 +16,13 @@ fn vocabulary(name: &str) -> u32 {
     if name == "gumbel@aar" { 100 } else { 2000 }
 }
 
-/// By name, after which a way of seeding may stand.
+/// By name, after which a way of seeding may stand, or `two` for two keys.
 fn scheme(name: &str) -> Box<dyn Scheme> {
     let (name, seeding) = name.split_once(' ').unwrap_or((name, ""));
     let seeding = match seeding {
         "" => String::new(),
+        "two" if name.ends_with("sglang") => "alpha = 0.3\nkeys = [11, 12]\n".into(),
+        "two" => "alpha = 0.3\n".into(),
         seeding => format!("seeding = \"{seeding}\"\n"),
     };
     let text = format!(
@@ -153,6 +156,44 @@ fn the_null_of_fixed_and_permuted_lists_holds() {
 #[test]
 fn the_null_of_exponential_scores_holds() {
     holds(&named("gumbel@"));
+}
+
+/// Two keys: of vLLM both score every token, of SGLang the window says which one does.
+#[test]
+fn the_null_of_two_keys_holds() {
+    holds(&["gumbel@vllm two", "gumbel@sglang two"]);
+}
+
+/// The least over offsets has a bound, not a law: small p are no more frequent than they say.
+#[test]
+fn the_null_of_sequences_is_held_by_a_bound() {
+    let (vocabulary, length) = (300, 64);
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let texts = [
+        ("repetitive", repetitive(vocabulary, &mut rng)),
+        ("zipf", zipf(vocabulary, 400, &mut rng)),
+    ];
+    for (kind, tokens) in texts {
+        let p: Vec<f64> = (0..KEYS)
+            .into_par_iter()
+            .map(|key| {
+                let sequence = ExpShift::new(key, length, vocabulary);
+                sequence.detect(&tokens).expect("tokens").log10_p
+            })
+            .collect();
+        for size in [0.1_f64, 0.01] {
+            let below = p.iter().filter(|p| **p <= size.log10()).count() as f64;
+            let most = KEYS as f64 * size;
+            assert!(
+                below <= most + 3.0 * most.sqrt(),
+                "{kind}: {below} at {size}"
+            );
+        }
+        let least = p.iter().copied().fold(0.0, f64::min);
+        assert!(least > -6.0, "{kind}: {least}");
+        // Not so wide that it could find nothing.
+        assert!(least < -1.0, "{kind}: {least}");
+    }
 }
 
 /// Bits of one token depend on each other, differently for each list of keys: the law of independent

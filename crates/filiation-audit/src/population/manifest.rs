@@ -207,6 +207,8 @@ impl Manifest {
             controls: entries(&family.controls),
             served: Vec::new(),
             canaries: Vec::new(),
+            marks: Vec::new(),
+            epsilon: Case::default_epsilon(),
         }
     }
 

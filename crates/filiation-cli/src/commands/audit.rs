@@ -68,6 +68,10 @@ pub(crate) struct Audit {
     /// `named-in-advance` or `batch:m`.
     #[arg(long)]
     found_by: Option<FoundBy>,
+    /// Probability that evidence of exact tests comes about by an error of procedure: their likelihood ratios
+    /// are at most one over it [default: 0.01].
+    #[arg(long)]
+    epsilon: Option<f64>,
     /// Prior probability that the suspect was distilled from a candidate.
     #[arg(long)]
     prior: Option<f64>,
@@ -128,6 +132,7 @@ impl Audit {
         case.stop_at_e = self.stop_at_e.or(case.stop_at_e);
         case.stop_below = self.stop_below.or(case.stop_below);
         case.prior = self.prior.or(case.prior);
+        case.epsilon = self.epsilon.unwrap_or(case.epsilon);
         if let Some(population) = &self.population {
             case.population = Some(from_folder(population, &folder)?);
         }
@@ -167,6 +172,7 @@ impl Audit {
             stop_at_e: None,
             stop_below: None,
             prior: None,
+            epsilon: Case::default_epsilon(),
             population: None,
             siblings: Vec::new(),
             found_by: FoundBy::default(),
@@ -176,6 +182,7 @@ impl Audit {
             controls: self.controls.iter().map(|c| entry(c)).collect(),
             served: Vec::new(),
             canaries: Vec::new(),
+            marks: Vec::new(),
         })
     }
 }

@@ -12,11 +12,15 @@ use crate::output;
 pub(crate) struct Measure {
     /// Run directory.
     run: PathBuf,
+    /// Key file of a mark: a run keeps only its commitment, and without the key what was measured with it
+    /// stays. Repeat for each.
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
 }
 
 impl Measure {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let records = filiation_audit::measure(&Run::open(&self.run)?)?;
+        let records = filiation_audit::measure(&Run::open_with(&self.run, &self.keys)?)?;
         if json {
             return output::json(&records);
         }

@@ -1,4 +1,7 @@
 mod detect;
+mod read;
+mod score;
+mod write;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,7 @@ use clap::Subcommand;
 use filiation_checkpoint::{Limits, Tokenizer};
 use filiation_core::Digest;
 use filiation_watermark::KeyFile;
+use filiation_watermark::scheme::{Listed, MOST_TABLE_BYTES};
 use serde::Deserialize;
 
 use crate::failure::Usage;
@@ -18,6 +22,14 @@ use crate::output;
 pub(crate) enum Watermark {
     /// Test a text, or many as JSON lines, for the mark of one key or several.
     Detect(Box<detect::Detect>),
+    /// Read a model under a key: by what it finds likely after the teacher's text, or by what it writes.
+    Read(Box<read::Read>),
+    /// Write what a model does after each window, for the key's owner to score.
+    Export(Box<read::Export>),
+    /// Score exported tuples under a key, which stays with its owner.
+    Score(Box<score::Score>),
+    /// Have a model write texts that bear the mark of a key.
+    Write(write::Write),
     /// Show the commitment of a key file, to be published before a model appears.
     Commit {
         /// Key file (TOML).
@@ -54,6 +66,10 @@ impl Watermark {
                     output::text(&found.text())
                 }
             }
+            Self::Read(read) => read.run(json),
+            Self::Export(export) => export.run(json),
+            Self::Score(score) => score.run(json),
+            Self::Write(write) => write.run(),
             Self::Commit { key } => {
                 let commitment = key_file(&key)?.commitment();
                 if json {
@@ -66,7 +82,7 @@ impl Watermark {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
+fn read_text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text),
@@ -79,13 +95,26 @@ fn read(path: &Path) -> Result<String> {
 }
 
 fn key_file(path: &Path) -> Result<KeyFile> {
-    let text = read(path)?;
+    let text = read_text(path)?;
     KeyFile::parse(&text).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+// The lists that a key's owner exported.
+fn listed(key: &KeyFile, path: &Path) -> Result<Listed> {
+    let size = fs::metadata(path).map_or(0, |m| m.len());
+    if size > MOST_TABLE_BYTES as u64 {
+        bail!(
+            "`{}` has more than {MOST_TABLE_BYTES} bytes",
+            path.display()
+        );
+    }
+    key.listed(&read_text(path)?)
+        .with_context(|| format!("cannot use `{}`", path.display()))
 }
 
 // JSON lines where every line is an object, else one text.
 fn lines(path: &Path) -> Result<Vec<Line>> {
-    let text = read(path)?;
+    let text = read_text(path)?;
     if path.extension().is_none_or(|e| e != "jsonl") {
         return Ok(vec![Line {
             text: Some(text),
@@ -116,17 +145,33 @@ fn tokenizer_at(path: &Path) -> Result<(Tokenizer, Digest)> {
 }
 
 impl Line {
+    /// As text, and what stands before it.
+    fn texts(&self, tokenizer: &Tokenizer) -> Result<(String, String)> {
+        let text = match (&self.tokens, &self.text) {
+            (_, Some(text)) => text.clone(),
+            (Some(tokens), None) => tokenizer.decode(tokens, true)?,
+            (None, None) => bail!("a line has neither `text` nor `tokens`"),
+        };
+        let prompt = match &self.prompt {
+            Prompt::None => String::new(),
+            Prompt::Text(text) => text.clone(),
+            Prompt::Tokens(tokens) => tokenizer.decode(tokens, true)?,
+        };
+        Ok((prompt, text))
+    }
+
     fn tokens(&self, tokenizer: Option<&Tokenizer>) -> Result<(Vec<u32>, Vec<u32>)> {
         let encode = |text: &str| -> Result<Vec<u32>> {
             match tokenizer {
+                _ if text.is_empty() => Ok(Vec::new()),
                 Some(tokenizer) => Ok(tokenizer.encode(text, false)?.ids),
                 None => Err(Usage("a text needs `--tokenizer`".into()).into()),
             }
         };
         let tokens = match (&self.tokens, &self.text) {
-            (Some(tokens), None) => tokens.clone(),
+            (Some(tokens), _) => tokens.clone(),
             (None, Some(text)) => encode(text)?,
-            _ => bail!("a line has `text` or `tokens`, one of the two"),
+            (None, None) => bail!("a line has neither `text` nor `tokens`"),
         };
         let prompt = match &self.prompt {
             Prompt::None => Vec::new(),

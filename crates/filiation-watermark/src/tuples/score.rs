@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::{Row, Tuples};
 use crate::evidence::normal_at;
 use crate::mark::How;
-use crate::scheme::{Draw, Law, Scheme, derived};
+use crate::scheme::{Dedup, Draw, Law, Scheme, derived};
 use crate::weighted::{Group, Sum, Weighted};
 use crate::{Decoys, Residue, Test, Unit, Units, WatermarkError, Window};
 
 /// What tuples show under one key.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Found {
     /// By the token that is likeliest, or was written: each counts once, by the rule of the scheme.
     pub argmax: Option<Residue>,
@@ -33,6 +33,23 @@ impl Found {
     /// That test.
     pub fn named(&self) -> Option<&Weighted> {
         self.beyond_control.as_ref().or(self.mass.as_ref())
+    }
+}
+
+impl Tuples {
+    /// Every window with every token that a test would score after it.
+    pub fn units<'a>(&self, scheme: &'a dyn Scheme) -> Units<'a> {
+        let mut units = Units::with(scheme, Dedup::WindowToken);
+        for row in &self.rows {
+            let tokens = row.tokens.iter().map(|t| t.0);
+            for token in tokens.chain(row.masses.iter().map(|m| m.0)) {
+                units.push(Unit {
+                    window: Window::from_slice(&row.window),
+                    token,
+                });
+            }
+        }
+        units
     }
 }
 

@@ -7,11 +7,11 @@ use clap::Args;
 use filiation_checkpoint::Tokenizer;
 use filiation_core::Digest;
 use filiation_report::clean;
-use filiation_watermark::scheme::{ExpShift, MOST_TABLE_BYTES, Shifted};
+use filiation_watermark::scheme::{ExpShift, Shifted};
 use filiation_watermark::{KeyFile, Number, Residue, Scheme, Test, Tried, Units, WatermarkError};
 use serde::Serialize;
 
-use super::{key_file, lines, read, tokenizer_at};
+use super::{key_file, lines, listed, tokenizer_at};
 use crate::failure::Usage;
 
 /// Tests a text for the mark of a key. H0: its tokens were chosen without the key.
@@ -189,17 +189,7 @@ impl Detect {
             return Ok(of(file.vocabulary, self.along(&sequence, cut)?));
         }
         if let Some(table) = &file.table {
-            let path = folder.join(table);
-            let size = std::fs::metadata(&path).map_or(0, |m| m.len());
-            if size > MOST_TABLE_BYTES as u64 {
-                bail!(
-                    "`{}` has more than {MOST_TABLE_BYTES} bytes",
-                    path.display()
-                );
-            }
-            let listed = file
-                .listed(&read(&path)?)
-                .with_context(|| format!("cannot use `{}`", path.display()))?;
+            let listed = listed(file, &folder.join(table))?;
             let units = self.units(&listed, cut)?;
             let lacking = listed.lacking(&units);
             if lacking > 0 {
