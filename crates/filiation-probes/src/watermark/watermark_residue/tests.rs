@@ -165,20 +165,6 @@ fn an_innocent_is_not_named_and_is_told_the_power() {
 }
 
 #[test]
-fn the_same_key_on_a_control_voids_it() {
-    // What base and suspect share is a habit, or a base that learned itself: it cancels, and is told.
-    let why = World::new(&[("s", 0.3), ("b", 0.3), ("c", 0.3)])
-        .measure()
-        .expect_err("void");
-    assert_eq!(why.reason, Reason::NotComparable);
-    assert!(
-        why.detail.contains("shows the residue too"),
-        "{}",
-        why.detail
-    );
-}
-
-#[test]
 fn a_sealed_key_plans_alike_and_says_what_is_missing() {
     let log = log("t1", 11);
     let open = log.open.clone().expect("a key");

@@ -1,0 +1,72 @@
+#!/bin/sh
+# Trains the models of recipe.toml and reads each under the keys of its cell: results.jsonl and the table of
+# docs/watermarks.md. Goes on where it was stopped.
+#
+# usage: corpora/residue/make.sh TEXT OUT [FILIATION]
+#   TEXT has wordnet.txt and webster.txt (corpora/demo/fetch-text.sh), OUT gets models, texts and readings.
+set -eu
+[ $# -ge 2 ] || { echo "usage: $0 TEXT OUT [FILIATION]" >&2; exit 2; }
+here=$(cd "$(dirname "$0")" && pwd)
+text=$1 out=$2 filiation=${3:-target/release/filiation}
+mkdir -p "$out/texts" "$out/tuples" "$out/readings" "$out/keys"
+"$filiation" lab train "$here/recipe.toml" --text "$text" --out "$out/models"
+
+# write MARK: texts of the teacher under its key, none of which a student learned from.
+write() {
+  file=$out/texts/$1.jsonl
+  [ -e "$file" ] && return
+  "$filiation" watermark write "$out/models/teacher" --key "$here/keys/$1.toml" \
+    --drafts 800 --max-tokens 58 --seed 900000 > "$file.part"
+  mv "$file.part" "$file"
+}
+
+# export_one MODEL MARK MODE: what the model does after each window; open, of the texts; closed, in what it writes.
+export_one() {
+  file=$out/tuples/$1.$2.$3
+  [ -e "$file" ] && return
+  case $3 in
+    open) set -- "$@" --text "$out/texts/$2.jsonl" ;;
+    closed) set -- "$@" --drafts 800 --max-tokens 58 --draft-seed 5000 --order "$out/texts/$2.jsonl" ;;
+  esac
+  model=$1 width=${2##*-}
+  shift 3
+  "$filiation" watermark export "$out/models/$model" --width "$width" --windows 2000 --likely 32 \
+    --out "$file.part" "$@" > /dev/null
+  mv "$file.part" "$file"
+}
+
+# read_one MODEL MARK [KEY]: both ways, held against a clean student of the same texts by people.
+read_one() {
+  write "$2"
+  key=${3:-$here/keys/$2.toml}
+  of=$(basename "$key" .toml)
+  for mode in open closed; do
+    reading=$out/readings/$1.$2.$of.$mode.json
+    [ -e "$reading" ] && continue
+    export_one clean-0-1 "$2" $mode
+    export_one "$1" "$2" $mode
+    "$filiation" --json watermark score "$out/tuples/$1.$2.$mode" --key "$key" \
+      --control "$out/tuples/clean-0-1.$2.$mode" --decoys 39 > "$reading.part"
+    mv "$reading.part" "$reading"
+  done
+}
+
+for mark in kgw-1 kgw-2; do
+  for i in 1 2 3 4 5 6 7 8 9 10; do read_one "ten-$mark-5-$i" "$mark"; done
+done
+for mark in kgw-1 kgw-2 kgw-4 gumbel-1 gumbel-2 gumbel-4 synthid-1 synthid-2 synthid-4; do
+  for share in 100 30 10 5 1; do read_one "student-$mark-$share" "$mark"; done
+done
+# Innocents, under the key of the texts and under four others. The first of the clean ones is the control.
+for mark in kgw-1 kgw-2; do
+  for n in 1 2 3 4; do
+    sed "s/^key = .*/key = \"8820417$n\"/" "$here/keys/$mark.toml" > "$out/keys/other-$n.toml"
+  done
+  for i in 1 2 3 4 5 6 7 8 9 10; do
+    for model in "clean-0-$((i + 1))" "unmarked-100-$i"; do
+      read_one "$model" "$mark"
+      for n in 1 2 3 4; do read_one "$model" "$mark" "$out/keys/other-$n.toml"; done
+    done
+  done
+done
+python3 "$here/table.py" "$out/readings" "$here/results.jsonl"
