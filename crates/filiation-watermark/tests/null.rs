@@ -158,10 +158,32 @@ fn the_null_of_exponential_scores_holds() {
     holds(&named("gumbel@"));
 }
 
-/// Two keys: of vLLM both score every token, of SGLang the window says which one does.
+/// Two keys: of vLLM both score every token, of SGLang the window says which one does. Over ten texts of
+/// each kind, a thousand keys a text.
 #[test]
 fn the_null_of_two_keys_holds() {
-    holds(&["gumbel@vllm two", "gumbel@sglang two"]);
+    for name in ["gumbel@vllm two", "gumbel@sglang two"] {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let texts: Vec<Vec<u32>> = (0..10)
+            .flat_map(|_| [repetitive(2000, &mut rng), zipf(2000, 400, &mut rng)])
+            .collect();
+        let base = scheme(name);
+        let p: Vec<f64> = (0..KEYS * texts.len() as u64)
+            .into_par_iter()
+            .map(|seed| {
+                let keyed = base.decoy(seed);
+                let mut units = Units::of(&*keyed);
+                let text = &texts[(seed / KEYS) as usize];
+                units.add(&[], text).expect("tokens of the vocabulary");
+                10_f64.powf(Detection::of(&*keyed, &units).expect("units").log10_p)
+            })
+            .collect();
+        let test = ks_uniform(&p).expect("probabilities");
+        assert!(test.log10_p > -2.0, "{name}: {test:?}");
+        // 20,000 keys: the least of so many is below 3.5e-5 as often as not.
+        let least = p.iter().copied().fold(1.0, f64::min);
+        assert!(least > 1e-7, "{name}: {least:e}");
+    }
 }
 
 /// The least over offsets has a bound, not a law: small p are no more frequent than they say.
