@@ -251,3 +251,18 @@ fn files_are_refused_without_being_quoted() {
     assert!(said(&other, &texts).contains("the key is for tokenizer"));
     assert!(marks::MOST_BYTES > texts.len());
 }
+
+#[test]
+fn the_same_key_on_a_control_voids_it() {
+    // What base and suspect share is a habit of the language, or a base that learned itself. A control is read alone, without
+    // another to be held against, so that only a strong lean is seen in it.
+    let why = World::new(&[("s", 2.0), ("b", 2.0), ("c", 2.0)])
+        .measure()
+        .expect_err("void");
+    assert_eq!(why.reason, Reason::NotComparable);
+    assert!(
+        why.detail.contains("shows the residue too"),
+        "{}",
+        why.detail
+    );
+}
