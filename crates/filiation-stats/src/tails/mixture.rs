@@ -8,7 +8,7 @@ use crate::error::require;
 use crate::gamma::ln_poisson_mass;
 
 /// Panels of the integral, each with the five-point rule of Gauss and Legendre.
-const PANELS: usize = 200;
+const PANELS: usize = 64;
 const NODES: [(f64, f64); 5] = [
     (0.0, 0.568_888_888_888_888_9),
     (0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
@@ -18,6 +18,10 @@ const NODES: [(f64, f64); 5] = [
 ];
 /// Nats below the largest integrand where the rest adds nothing.
 const DEPTH: f64 = 45.0;
+/// Steps of the searches for the maximum and for the ends. They need not be exact: the maximum is only what the integrand is held
+/// against, and the ends lie where it is e⁻⁴⁵ of that.
+const GOLDEN: usize = 40;
+const HALVINGS: usize = 30;
 
 /// log10 P(a X + b Y ≥ x) for independent X and Y, gamma with one `shape` and scale 1.
 ///
@@ -78,7 +82,7 @@ fn maximum(of: &impl Fn(f64) -> f64, end: f64) -> f64 {
     let (mut lo, mut hi) = (0.0, end);
     let (mut left, mut right) = (hi - RATIO * (hi - lo), lo + RATIO * (hi - lo));
     let (mut at_left, mut at_right) = (of(left), of(right));
-    for _ in 0..80 {
+    for _ in 0..GOLDEN {
         if at_left < at_right {
             (lo, left, at_left) = (left, right, at_right);
             right = lo + RATIO * (hi - lo);
@@ -98,7 +102,7 @@ fn bisect(out: f64, inside: f64, outside: &impl Fn(f64) -> bool) -> f64 {
         return out;
     }
     let (mut out, mut inside) = (out, inside);
-    for _ in 0..60 {
+    for _ in 0..HALVINGS {
         let middle = 0.5 * (out + inside);
         if outside(middle) {
             out = middle;
