@@ -5,20 +5,19 @@ use std::path::{Path, PathBuf};
 use filiation_core::{Digest, Party, Probe, canonical};
 use filiation_lr::Calibration;
 use filiation_report::{CaseFacts, EndpointFacts, RecordingFacts, SuiteFacts};
-use serde::{Deserialize, Serialize};
 
-use crate::collect::{Collector, Place, party_error, seats};
-use crate::endpoint::{authorised, endpoint_facts, one_form};
+use crate::collect::{Collector, Place, seats};
+use crate::endpoint::{endpoint_facts, one_form};
 use crate::entry::Entry;
 use crate::folder::{self, lock};
 use crate::owned::{Owned, OwnerFiles, Owners};
-use crate::pack::{Pack, Questions, WithPacks, by_probe, is_pack, require_recorded};
-use crate::party::{check_pin, party_of};
+use crate::pack::{Questions, WithPacks, by_probe, require_recorded};
+use crate::party::{Found, PartyFile, found};
 use crate::plan::{Plan, Transcripts};
 use crate::store::Store;
 use crate::suites::{SuiteFile, names, not_run, probes};
 use crate::transcript::Transcript;
-use crate::{AuditError, Case, Profile, Progress, Provider, Seat, disk, population};
+use crate::{AuditError, Case, Progress, Provider, Seat, disk, population};
 
 /// A run directory: everything of one case, from the plan to the report.
 ///
@@ -31,35 +30,14 @@ pub struct Run {
     owners: OwnerFiles,
     calibration: Option<Calibration>,
     parties: Vec<Party>,
-    // One entry a party: what it answers from, where that is a recording.
-    recordings: Vec<Option<RecordingFacts>>,
-    // One entry a party: the endpoint that was recorded.
-    recorded_endpoints: Vec<Option<EndpointFacts>>,
+    // One entry a party.
+    files: Vec<PartyFile>,
     // Where runs share answers.
     answers: Option<PathBuf>,
     probes: Vec<Box<dyn Probe>>,
     plan: Plan,
     // Held while the run is in use; the system lets go of it however the process ends.
     _lock: File,
-}
-
-// `transcripts/<party>/party.json`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PartyFile {
-    party: Party,
-    chat: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    recording: Option<RecordingFacts>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    endpoint: Option<EndpointFacts>,
-}
-
-// A party as it was found.
-struct Found {
-    file: PartyFile,
-    pack: Option<Pack>,
-    plain: bool,
 }
 
 impl Run {
@@ -110,13 +88,12 @@ impl Run {
             owners,
             calibration,
             parties: files.iter().map(|f| f.party.clone()).collect(),
-            recordings: files.iter().map(|f| f.recording.clone()).collect(),
-            recorded_endpoints: files.iter().map(|f| f.endpoint.clone()).collect(),
+            files,
             answers: None,
             probes,
             plan,
         };
-        run.lay_out(&files, &owned)?;
+        run.lay_out(&owned)?;
         Ok(run)
     }
 
@@ -155,23 +132,17 @@ impl Run {
             None => None,
             Some(_) => Some(kept_calibration(root)?),
         };
-        let mut parties = Vec::new();
-        let mut recordings = Vec::new();
-        let mut recorded_endpoints = Vec::new();
-        let mut chat = !case.raw;
+        let mut files: Vec<PartyFile> = Vec::new();
         for (_, entry) in case.entries() {
-            let file = party_file(root, entry);
+            let file = PartyFile::place(root, &entry.name);
             let bytes = disk::read_if_there(&file)?.ok_or_else(|| AuditError::Incomplete {
                 path: root.to_owned(),
                 missing: format!("transcripts/{}/party.json", entry.name),
                 step: "audit",
             })?;
-            let read: PartyFile = parse(&file, &bytes)?;
-            chat &= read.chat;
-            parties.push(read.party);
-            recordings.push(read.recording);
-            recorded_endpoints.push(read.endpoint);
+            files.push(parse(&file, &bytes)?);
         }
+        let chat = !case.raw && files.iter().all(|f| f.chat);
         let owned = owners.parsed(&Owners::of(&case))?.opened(keys)?;
         let probes = probes(&case.asking(), case.stopping(), &suites, &owned, chat)?;
         let plan = Plan::of(&probes);
@@ -186,9 +157,8 @@ impl Run {
             suites,
             owners,
             calibration,
-            parties,
-            recordings,
-            recorded_endpoints,
+            parties: files.iter().map(|f| f.party.clone()).collect(),
+            files,
             answers: None,
             probes,
             plan,
@@ -278,19 +248,14 @@ impl Run {
     /// What is known of the parties behind an API, whether they were asked in this run or recorded.
     pub(crate) fn endpoints(&self) -> Result<Vec<EndpointFacts>, AuditError> {
         let mut all = Vec::new();
-        for ((party, recorded), (_, entry)) in self
-            .parties
-            .iter()
-            .zip(&self.recorded_endpoints)
-            .zip(self.case.entries())
-        {
-            if let Some(facts) = recorded {
+        for (file, (_, entry)) in self.files.iter().zip(self.case.entries()) {
+            if let Some(facts) = &file.endpoint {
                 all.push(facts.clone());
             } else if entry.is_endpoint() {
-                let path = self.endpoint_path(party);
+                let path = self.endpoint_path(&file.party);
                 let bytes = disk::read_if_there(&path)?.ok_or_else(|| AuditError::Incomplete {
                     path: self.root.clone(),
-                    missing: format!("transcripts/{}/endpoint.json", party.name),
+                    missing: format!("transcripts/{}/endpoint.json", entry.name),
                     step: "audit",
                 })?;
                 all.push(parse(&path, &bytes)?);
@@ -340,7 +305,8 @@ impl Run {
     }
 
     pub(crate) fn recordings(&self) -> Vec<RecordingFacts> {
-        self.recordings.iter().flatten().cloned().collect()
+        let of = |file: &PartyFile| file.recording.clone();
+        self.files.iter().filter_map(of).collect()
     }
 
     pub(crate) fn probes(&self) -> &[Box<dyn Probe>] {
@@ -386,7 +352,7 @@ impl Run {
     }
 
     // `case.toml` comes first: a folder with one is a run, however little else is in it yet.
-    fn lay_out(&self, files: &[PartyFile], owned: &Owned) -> Result<(), AuditError> {
+    fn lay_out(&self, owned: &Owned) -> Result<(), AuditError> {
         let root = &self.root;
         self.settle(
             &root.join("case.toml"),
@@ -412,7 +378,7 @@ impl Run {
             let bytes = canonical::to_bytes(calibration);
             self.settle(&root.join(POPULATION), &bytes, "population")?;
         }
-        for file in files {
+        for file in &self.files {
             self.settle_party(file)?;
         }
         self.settle(&root.join("plan.jsonl"), self.plan.as_bytes(), "plan")
@@ -420,8 +386,7 @@ impl Run {
 
     fn settle_party(&self, file: &PartyFile) -> Result<(), AuditError> {
         let party = &file.party;
-        let folder = self.root.join("transcripts").join(&party.name);
-        let path = folder.join("party.json");
+        let path = PartyFile::place(&self.root, &party.name);
         if let Some(bytes) = disk::read_if_there(&path)? {
             let before: PartyFile = parse(&path, &bytes)?;
             if before.party.identity.digest != party.identity.digest {
@@ -433,7 +398,9 @@ impl Run {
                 });
             }
         }
-        disk::make_folder(&folder)?;
+        if let Some(folder) = path.parent() {
+            disk::make_folder(folder)?;
+        }
         self.settle(&path, &canonical::to_pretty(file), "party")
     }
 
@@ -471,40 +438,4 @@ fn kept_calibration(root: &Path) -> Result<Calibration, AuditError> {
         step: "audit",
     })?;
     parse(&path, &bytes)
-}
-
-fn party_file(root: &Path, entry: &Entry) -> PathBuf {
-    root.join("transcripts")
-        .join(&entry.name)
-        .join("party.json")
-}
-
-fn found(case: &Case, folder: &Path, provider: &dyn Provider) -> Result<Vec<Found>, AuditError> {
-    let mut all = Vec::new();
-    for (role, entry) in case.entries() {
-        let place = Place::of(entry, folder);
-        let (path, seat) = (place.path(), place.seat(role));
-        authorised(entry, role)?;
-        let (profile, pack) = if is_pack(path) {
-            let read = Pack::read(path).map_err(|e| party_error(&seat)(e.into()))?;
-            (read.profile(), Some(read))
-        } else {
-            (provider.profile(&seat).map_err(party_error(&seat))?, None)
-        };
-        let Profile {
-            identity,
-            chat,
-            plain,
-        } = profile;
-        let digest = pack.as_ref().map_or(identity.digest, Pack::digest);
-        check_pin(entry, role, digest)?;
-        let file = PartyFile {
-            party: party_of(entry, role, identity),
-            chat,
-            recording: pack.as_ref().map(|pack| pack.facts(&entry.name)),
-            endpoint: pack.as_ref().and_then(|pack| pack.endpoint(&entry.name)),
-        };
-        all.push(Found { file, pack, plain });
-    }
-    Ok(all)
 }
