@@ -1,6 +1,6 @@
 use std::fmt::Display;
 
-use filiation_core::{Digest, MethodId, Prompt, Sampling};
+use filiation_core::{Digest, MethodId, Prompt, Sampling, Want};
 use filiation_stats::Bootstrap;
 
 use crate::{CanarySet, Item, MarkLog, ProbeError, ServedLog};
@@ -198,6 +198,16 @@ impl ProbeOptions {
         match self.form {
             PromptForm::Chat if !item.is_raw() => Prompt::user(&item.text),
             _ => Prompt::Text(item.text.clone()),
+        }
+    }
+
+    /// Text `sample` to an item. All probes that read such texts ask for them in the same words, so that one
+    /// answer serves them all.
+    pub(crate) fn text_of(&self, item: &Item, sample: u32) -> Want {
+        Want::Generate {
+            prompt: self.prompt(item),
+            max_tokens: self.max_tokens,
+            sampling: self.sampling(&item.id, sample),
         }
     }
 

@@ -91,11 +91,7 @@ impl DirectionalDisplacement {
                 plan.push(Request {
                     id: name("text"),
                     to: vec![Role::Teacher],
-                    want: Want::Generate {
-                        prompt: options.prompt(item),
-                        max_tokens: options.max_tokens,
-                        sampling: options.sampling(&item.id, sample),
-                    },
+                    want: options.text_of(item, sample),
                 });
                 plan.push(Request {
                     id: name("score"),

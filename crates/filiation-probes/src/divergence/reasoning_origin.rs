@@ -85,11 +85,7 @@ fn ask(item: &Item, options: &ProbeOptions, plan: &mut Vec<Request>) -> Asked {
         id
     };
     // Texts of base and teachers are what a byte model learns from; tlu-did asks teachers the same.
-    let generate = Want::Generate {
-        prompt: options.prompt(item),
-        max_tokens: options.max_tokens,
-        sampling: options.sampling(&item.id, 0),
-    };
+    let generate = options.text_of(item, 0);
     let text = put(
         "text",
         vec![Role::Suspect, Role::Base, Role::Teacher],

@@ -68,11 +68,7 @@ impl ReversedTypicality {
 
 fn ask(item: &Item, options: &ProbeOptions, plan: &mut Vec<Request>) -> Asked {
     let models = || vec![Role::Suspect, Role::Base, Role::Control];
-    let generate = |sample| Want::Generate {
-        prompt: options.prompt(item),
-        max_tokens: options.max_tokens,
-        sampling: options.sampling(&item.id, sample),
-    };
+    let generate = |sample| options.text_of(item, sample);
     let mut put = |what: String, to: Vec<Role>, want| {
         let id = RequestId::new(format!("reversed-typicality/{}/{what}", item.id));
         plan.push(Request {

@@ -95,11 +95,7 @@ fn text(item: &Item, options: &ProbeOptions, plan: &mut Vec<Request>) -> Request
     plan.push(Request {
         id: id.clone(),
         to: vec![Role::Teacher],
-        want: Want::Generate {
-            prompt: options.prompt(item),
-            max_tokens: options.max_tokens,
-            sampling: options.sampling(&item.id, 0),
-        },
+        want: options.text_of(item, 0),
     });
     id
 }

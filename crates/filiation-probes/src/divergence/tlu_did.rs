@@ -65,11 +65,7 @@ impl TluDid {
                 plan.push(Request {
                     id: text.clone(),
                     to: vec![Role::Teacher],
-                    want: Want::Generate {
-                        prompt: options.prompt(item),
-                        max_tokens: options.max_tokens,
-                        sampling: options.sampling(&item.id, sample),
-                    },
+                    want: options.text_of(item, sample),
                 });
                 plan.push(Request {
                     id: score.clone(),

@@ -65,11 +65,7 @@ impl Buying {
             plan.push(Request {
                 id: own.clone(),
                 to: vec![Role::Suspect],
-                want: Want::Generate {
-                    prompt: options.prompt(item),
-                    max_tokens: options.max_tokens,
-                    sampling: options.sampling(&item.id, 0),
-                },
+                want: options.text_of(item, 0),
             });
             plan.push(Request {
                 id: score.clone(),
