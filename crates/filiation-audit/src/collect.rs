@@ -44,10 +44,8 @@ impl Place {
 
     pub(crate) fn seat(&self, role: Role) -> Seat<'_> {
         Seat {
-            name: &self.entry.name,
-            role,
             path: &self.path,
-            reach: self.entry.reach(),
+            ..self.entry.seat(role)
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use filiation_core::Digest;
+use filiation_core::{Digest, Role};
 use filiation_probes::canaries::Scheme;
 use filiation_report::Authorisation;
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{AuditError, Reach};
+use crate::{AuditError, Reach, Seat};
 
 /// A model named by a case: a path, or a name and a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,6 +88,16 @@ impl Entry {
             base_url: self.base_url.as_deref(),
             key_env: self.key_env.as_deref(),
             extra: self.extra.as_ref(),
+        }
+    }
+
+    /// As a party of this role, where its path says.
+    pub fn seat(&self, role: Role) -> Seat<'_> {
+        Seat {
+            name: &self.name,
+            role,
+            path: &self.path,
+            reach: self.reach(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use filiation_audit::{Case, Entry, Progress};
+use filiation_audit::{Entry, Progress};
 use filiation_hub::{Hub, HubError, HubId, Settings, Watch};
 
 use crate::progress::Shown;
@@ -43,13 +43,6 @@ pub(crate) fn pin(entry: &mut Entry) -> Result<(), HubError> {
     let pinned = Hub::new(Settings::from_env()).pin(&id?)?;
     entry.path = PathBuf::from(pinned.to_string());
     Ok(())
-}
-
-/// As [`pin`], for all parties of a case.
-pub(crate) fn pin_case(case: &mut Case) -> Result<(), HubError> {
-    let parties = std::iter::once(&mut case.suspect).chain(&mut case.base);
-    let parties = parties.chain(&mut case.teachers).chain(&mut case.controls);
-    parties.into_iter().try_for_each(pin)
 }
 
 /// What a model is called in a report when nothing else is said: its name, without owner and revision.

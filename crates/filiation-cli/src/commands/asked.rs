@@ -1,12 +1,14 @@
-//! Flags that `audit` and `collect` share.
+//! Flags that `audit`, `collect` and `plan` share.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use filiation_audit::{Asking, from_folder};
+use filiation_audit::{Asking, Case, Order, from_folder};
 use filiation_model::DeviceChoice;
 
+use super::audit::entry;
+use crate::hub;
 use crate::models::Local;
 use crate::size::Size;
 
@@ -68,6 +70,23 @@ impl Asked {
         }
         let place = |suite: &PathBuf| Ok(from_folder(suite, folder)?);
         self.suites.iter().map(place).collect()
+    }
+
+    /// What to ask of the teachers of a case file, or of one model, and the folder that paths are relative to.
+    pub(super) fn order(&self, target: &str) -> Result<(Order, PathBuf)> {
+        let path = Path::new(target);
+        let is_file = path.extension().is_some_and(|e| e == "toml");
+        let (mut order, folder) = if is_file {
+            let folder = path.parent().unwrap_or_else(|| Path::new(""));
+            (Order::of_case(&Case::read(path)?), folder.to_owned())
+        } else {
+            (Order::of_model(entry(target)), PathBuf::new())
+        };
+        self.put_into(&mut order.asking);
+        order.suites = self.suites(order.suites, &folder)?;
+        let models = order.models.iter_mut().chain(&mut order.others);
+        models.into_iter().try_for_each(hub::pin)?;
+        Ok((order, folder))
     }
 }
 

@@ -139,7 +139,7 @@ impl Audit {
         let split = |group: &String| group.split(',').map(str::to_owned).collect();
         case.siblings.extend(self.siblings.iter().map(split));
         case.found_by = self.found_by.unwrap_or(case.found_by);
-        hub::pin_case(&mut case)?;
+        entries(&mut case).try_for_each(hub::pin)?;
         Ok((case, folder))
     }
 

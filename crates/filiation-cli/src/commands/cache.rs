@@ -23,16 +23,17 @@ pub(crate) enum Cache {
     Gc(At),
 }
 
+/// Where exchanges are kept.
 #[derive(Args)]
 pub(crate) struct At {
-    /// The folder.
+    /// Folder of exchanges. What is in it is not bought again.
     #[arg(
         long,
         env = "FILIATION_STORE",
         value_name = "DIR",
         default_value = ".filiation/store"
     )]
-    store: PathBuf,
+    pub(super) store: PathBuf,
 }
 
 #[derive(Serialize)]

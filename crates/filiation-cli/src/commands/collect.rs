@@ -2,14 +2,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use filiation_audit::{Case, Collection, Order};
+use filiation_audit::Collection;
 
 use super::asked::{Asked, Computed};
-use super::audit::entry;
 use super::pack;
 use super::remote::{Remote, tell_spent};
 use crate::day::Day;
-use crate::hub;
 use crate::output;
 use crate::progress::Shown;
 use crate::teachers::Parties;
@@ -48,7 +46,7 @@ pub(crate) struct Collect {
 
 impl Collect {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let (mut order, folder) = self.order()?;
+        let (mut order, folder) = self.asked.order(&self.target)?;
         self.remote.put_into(order.models.iter_mut())?;
         self.remote.authorise(order.models.iter_mut(), None)?;
         let local = self.computed.provider(order.asking.raw);
@@ -84,22 +82,5 @@ impl Collect {
                 .map(|(path, p)| line(path, p))
                 .collect::<String>(),
         )
-    }
-
-    // What to record, and the folder that its paths are relative to.
-    fn order(&self) -> Result<(Order, PathBuf)> {
-        let path = Path::new(&self.target);
-        let is_file = path.extension().is_some_and(|e| e == "toml");
-        let (mut order, folder) = if is_file {
-            let folder = path.parent().unwrap_or_else(|| Path::new(""));
-            (Order::of_case(&Case::read(path)?), folder.to_owned())
-        } else {
-            (Order::of_model(entry(&self.target)), PathBuf::new())
-        };
-        self.asked.put_into(&mut order.asking);
-        order.suites = self.asked.suites(order.suites, &folder)?;
-        let models = order.models.iter_mut().chain(&mut order.others);
-        models.into_iter().try_for_each(hub::pin)?;
-        Ok((order, folder))
     }
 }

@@ -2,17 +2,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use filiation_audit::{Case, Entry, Order, Run, Seat};
+use filiation_audit::{Entry, Run};
 use filiation_core::Role;
 use serde::Serialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use super::asked::{Asked, Computed};
-use super::audit::entry;
 use super::remote::Remote;
 use super::worth::Worth;
-use crate::hub;
 use crate::output;
 use crate::teachers::{Parties, Quote};
 
@@ -56,18 +54,7 @@ struct Shown {
 
 impl Plan {
     pub(crate) fn run(self, json: bool) -> Result<()> {
-        let path = Path::new(&self.target);
-        let is_file = path.extension().is_some_and(|e| e == "toml");
-        let (mut order, folder) = if is_file {
-            let folder = path.parent().unwrap_or_else(|| Path::new(""));
-            (Order::of_case(&Case::read(path)?), folder.to_owned())
-        } else {
-            (Order::of_model(entry(&self.target)), PathBuf::new())
-        };
-        self.asked.put_into(&mut order.asking);
-        order.suites = self.asked.suites(order.suites, &folder)?;
-        let all = order.models.iter_mut().chain(&mut order.others);
-        all.into_iter().try_for_each(hub::pin)?;
+        let (mut order, folder) = self.asked.order(&self.target)?;
         self.remote.put_into(order.models.iter_mut())?;
         let (models, others) = order.models.into_iter().partition(Entry::is_endpoint);
         order.models = models;
@@ -82,12 +69,7 @@ impl Plan {
             .iter()
             .zip(&order.models)
         {
-            let seat = Seat {
-                name: &entry.name,
-                role: Role::Teacher,
-                path: &entry.path,
-                reach: entry.reach(),
-            };
+            let seat = entry.seat(Role::Teacher);
             let quote = |requests: &[_]| {
                 provider
                     .quote(&seat, requests)

@@ -10,6 +10,7 @@ use filiation_audit::{Case, Entry};
 use filiation_report::{Authorisation, clean};
 use filiation_teacher::{Budget, Mode, Options, Prices};
 
+use super::cache::At;
 use crate::day::Day;
 use crate::failure::Usage;
 use crate::progress::Shown;
@@ -35,14 +36,8 @@ pub(crate) struct Remote {
     /// Who says so.
     #[arg(long, value_name = "NAME", requires = "basis")]
     authorised_by: Option<String>,
-    /// Folder of exchanges. What is in it is not bought again.
-    #[arg(
-        long,
-        env = "FILIATION_STORE",
-        value_name = "DIR",
-        default_value = ".filiation/store"
-    )]
-    store: PathBuf,
+    #[command(flatten)]
+    at: At,
     /// Answer from the store alone, as if what is not there could not be answered: no socket is
     /// opened, no key is read.
     #[arg(long)]
@@ -139,7 +134,7 @@ impl Remote {
             return Err(Usage("`--max-cost` is no amount".into()).into());
         }
         Ok(Manner {
-            store: self.store.clone(),
+            store: self.at.store.clone(),
             mode: match (self.offline, self.replay) {
                 (true, _) => Mode::Offline,
                 (_, true) => Mode::Replay,

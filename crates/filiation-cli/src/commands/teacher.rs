@@ -108,12 +108,7 @@ impl Doctor {
     }
 
     fn examined(&self, entry: &Entry, provider: &Parties) -> Result<Told> {
-        let seat = Seat {
-            name: &entry.name,
-            role: Role::Teacher,
-            path: &entry.path,
-            reach: entry.reach(),
-        };
+        let seat = entry.seat(Role::Teacher);
         let day = Day::today()?.to_string();
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.context("the clock stands before 1970")?.as_millis();

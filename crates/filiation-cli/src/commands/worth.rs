@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use filiation_audit::{Run, Seat};
+use filiation_audit::Run;
 use filiation_core::Role;
 use serde::Serialize;
 use serde_json::Value;
@@ -28,12 +28,7 @@ impl Worth {
     pub(super) fn of(run: &Run, provider: &Parties) -> Result<Vec<Self>> {
         let mut all: Vec<Self> = Vec::new();
         for (entry, asked) in run.questions()? {
-            let seat = Seat {
-                name: &entry.name,
-                role: Role::Teacher,
-                path: &entry.path,
-                reach: entry.reach(),
-            };
+            let seat = entry.seat(Role::Teacher);
             for (probe, own) in &asked.by_probe {
                 let paid = provider
                     .paid(&seat, own)
