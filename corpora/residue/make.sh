@@ -69,4 +69,4 @@ for mark in kgw-1 kgw-2; do
     done
   done
 done
-python3 "$here/table.py" "$out/readings" "$here/results.jsonl"
+python3 "$here/table.py" "$here/results.jsonl" "$out/readings"

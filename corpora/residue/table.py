@@ -1,6 +1,6 @@
-"""Gathers the readings of make.sh: results.jsonl, and the tables of docs/watermarks.md on standard output.
+"""The tables of docs/watermarks.md on standard output, from results.jsonl; with READINGS of make.sh that file is made of them first.
 
-usage: table.py READINGS RESULTS
+usage: table.py RESULTS [READINGS]
 """
 
 import json
@@ -29,11 +29,11 @@ def shown(p):
     return "–" if p is None else f"{min(p, -0.04):.1f}".replace("-0.0", "0")
 
 
-def main(folder, results):
-    rows = gather(folder)
-    with open(results, "w", encoding="utf-8") as out:
-        for row in rows:
-            out.write(json.dumps(row, sort_keys=True) + "\n")
+def main(results, readings=None):
+    if readings:
+        lines = [json.dumps(row, sort_keys=True) + "\n" for row in gather(readings)]
+        pathlib.Path(results).write_text("".join(lines), encoding="utf-8")
+    rows = [json.loads(line) for line in pathlib.Path(results).read_text(encoding="utf-8").splitlines()]
     by = {(r["model"], r["mark"], r["mode"]): r for r in rows if r["key"] == r["mark"]}
     marks = sorted({r["mark"] for r in rows}, key=lambda m: (m.split("-")[0] != "kgw", m))
     print("| mark, width | reading | 100 % | 30 % | 10 % | 5 % | 1 % |")
