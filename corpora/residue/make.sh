@@ -20,31 +20,33 @@ write() {
   mv "$file.part" "$file"
 }
 
-# export_one MODEL MARK MODE: what the model does after each window; open, of the texts; closed, in what it writes.
+# export_one MODEL MARK MODE: what the model does after each window; open, of the texts; closed, in 800 that it writes;
+# closed-N, in N.
 export_one() {
   file=$out/tuples/$1.$2.$3
   [ -e "$file" ] && return
   case $3 in
     open) set -- "$@" --text "$out/texts/$2.jsonl" ;;
     closed) set -- "$@" --drafts 800 --max-tokens 58 --draft-seed 5000 --order "$out/texts/$2.jsonl" ;;
+    closed-*) set -- "$@" --drafts "${3#closed-}" --max-tokens 58 --draft-seed 5000 --order "$out/texts/$2.jsonl" ;;
   esac
-  model=$1 width=${2##*-}
+  of_model=$1 width=${2##*-}
   shift 3
-  "$filiation" watermark export "$out/models/$model" --width "$width" --windows 2000 --likely 32 \
+  "$filiation" watermark export "$out/models/$of_model" --width "$width" --windows 2000 --likely 32 \
     --out "$file.part" "$@" > /dev/null
   mv "$file.part" "$file"
 }
 
-# read_one MODEL MARK [KEY]: both ways, held against a clean student of the same texts by people.
+# read_one MODEL MARK [KEY [MODES]]: held against a clean student of the same texts by people.
 read_one() {
   write "$2"
   key=${3:-$here/keys/$2.toml}
   of=$(basename "$key" .toml)
-  for mode in open closed; do
+  for mode in ${4:-open closed}; do
     reading=$out/readings/$1.$2.$of.$mode.json
     [ -e "$reading" ] && continue
-    export_one clean-0-1 "$2" $mode
-    export_one "$1" "$2" $mode
+    export_one clean-0-1 "$2" "$mode"
+    export_one "$1" "$2" "$mode"
     "$filiation" --json watermark score "$out/tuples/$1.$2.$mode" --key "$key" \
       --control "$out/tuples/clean-0-1.$2.$mode" --decoys 39 > "$reading.part"
     mv "$reading.part" "$reading"
@@ -59,14 +61,45 @@ for mark in kgw-1 kgw-2 kgw-4 gumbel-1 gumbel-2 gumbel-4 synthid-1 synthid-2 syn
 done
 # Innocents, under the key of the texts and under four others. The first of the clean ones is the control.
 for mark in kgw-1 kgw-2; do
+  mkdir -p "$out/keys/$mark"
   for n in 1 2 3 4; do
-    sed "s/^key = .*/key = \"8820417$n\"/" "$here/keys/$mark.toml" > "$out/keys/other-$n.toml"
+    sed "s/^key = .*/key = \"8820417$n\"/" "$here/keys/$mark.toml" > "$out/keys/$mark/other-$n.toml"
   done
   for i in 1 2 3 4 5 6 7 8 9 10; do
     for model in "clean-0-$((i + 1))" "unmarked-100-$i"; do
       read_one "$model" "$mark"
-      for n in 1 2 3 4; do read_one "$model" "$mark" "$out/keys/other-$n.toml"; done
+      for n in 1 2 3 4; do read_one "$model" "$mark" "$out/keys/$mark/other-$n.toml"; done
     done
   done
 done
+# long MARK: the length of the long reading.
+long() { case $1 in *-1) echo closed-3200 ;; *) echo closed-25600 ;; esac; }
+
+# A hundred more under the keys of the texts.
+innocents() {
+  for mark in kgw-1 kgw-2; do
+    modes=$1
+    [ "$modes" != long ] || modes=$(long "$mark")
+    for n in $(seq 25); do
+      for model in "wordnet-0-$n" "webster-0-$n" "taught-30-$n" "wordnet-0-$((n + 25))"; do
+        read_one "innocent-$model" "$mark" "" "$modes"
+      done
+    done
+  done
+}
+innocents "open closed"
+# How the evidence grows with what is written: of two students that are not among the ten.
+for n in 1600 3200 6400 12800; do
+  for mark in kgw-1 kgw-2; do read_one "student-$mark-5" "$mark" "" "closed-$n"; done
+done
+# By that, 3,200 texts for a window of one token and 25,600 for one of two: the ten of each, and the hundred.
+for mark in kgw-1 kgw-2; do
+  for i in 1 2 3 4 5 6 7 8 9 10; do read_one "ten-$mark-5-$i" "$mark" "" "$(long "$mark")"; done
+done
+for mark in kgw-4 gumbel-1 gumbel-2 gumbel-4 synthid-1 synthid-2 synthid-4; do
+  for i in 1 2 3 4 5 6 7 8 9 10; do
+    for model in "clean-0-$((i + 1))" "unmarked-100-$i"; do read_one "$model" "$mark"; done
+  done
+done
+innocents long
 python3 "$here/table.py" "$here/results.jsonl" "$out/readings"

@@ -237,16 +237,7 @@ impl Recipe {
             path: path.into(),
             source: Box::new(source),
         })?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        for (mark, file) in &recipe.marks {
-            let path = folder.join(file);
-            let text = fs::read_to_string(&path).map_err(|source| LabError::Read {
-                path: path.clone(),
-                source,
-            })?;
-            let key = KeyFile::parse(&text).map_err(|source| LabError::Key { path, source })?;
-            recipe.keys.insert(mark.clone(), key);
-        }
+        recipe.keys = keys(&recipe.marks, path)?;
         recipe.expand()?;
         recipe.check()?;
         Ok(recipe)
@@ -279,6 +270,24 @@ impl Recipe {
     pub fn model(&self, name: &str) -> Option<&ModelRecipe> {
         self.models.iter().find(|m| m.name == name)
     }
+}
+
+/// The key files that the recipe at `path` names as marks.
+pub(crate) fn keys(
+    marks: &BTreeMap<String, String>,
+    path: &Path,
+) -> Result<BTreeMap<String, KeyFile>, LabError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let read = |(mark, file): (&String, &String)| {
+        let path = folder.join(file);
+        let text = fs::read_to_string(&path).map_err(|source| LabError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let key = KeyFile::parse(&text).map_err(|source| LabError::Key { path, source })?;
+        Ok((mark.clone(), key))
+    };
+    marks.iter().map(read).collect()
 }
 
 impl ModelRecipe {

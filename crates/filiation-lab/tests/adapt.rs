@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use filiation_checkpoint::Limits;
-use filiation_lab::{Built, LabError, Progress, Stored, Tie, adapt, merge};
+use filiation_lab::{Bears, Built, LabError, Progress, Stored, Tie, adapt, merge};
 use filiation_model::{DeviceChoice, LocalModel};
 use tempfile::TempDir;
 
@@ -162,6 +162,68 @@ fn a_record_names_base_teacher_and_share() {
     assert_eq!(half.documents, 20);
     let file = fs::read(demo().join("base-a/model.safetensors")).expect("weights");
     assert_eq!(half.parents[0].weights, filiation_core::Digest::of(&file));
+}
+
+const KEY: &str = r#"
+scheme = "kgw@three-bricks"
+key = "71"
+width = 1
+gamma = 0.25
+delta = 3.0
+vocabulary = 1024
+device = "cpu"
+"#;
+
+/// `half` learns from marked text; the record has the commitment of the key, and another key is another adapter.
+#[test]
+fn a_teacher_marks_what_an_adapter_learns_from() {
+    let marked = RECIPE.replacen(
+        "prompts = [\"odd\"] }",
+        "prompts = [\"odd\"], mark = \"k\" }",
+        1,
+    );
+    let marked = marked.replacen(
+        "[ranks.small]",
+        "[marks]\nk = \"k.toml\"\n\n[ranks.small]",
+        1,
+    );
+    let (plain, desk) = (desk(RECIPE), desk(&marked));
+    let (one, out) = (TempDir::new().expect("out"), TempDir::new().expect("out"));
+    run(plain.path(), one.path()).expect("builds");
+    let mut seen = vec![weights(one.path())];
+    let mut keys = Vec::new();
+    for key in [KEY.to_owned(), KEY.replace("71", "72")] {
+        fs::write(desk.path().join("k.toml"), key).expect("writes");
+        let built = run(desk.path(), out.path()).expect("builds");
+        // The others are not of marked text: a key is nothing to them.
+        assert_eq!(built[0].kept, !keys.is_empty());
+        assert!(!built[1].kept);
+        match built[1].lineage.parents[1].tie {
+            Tie::DistilledFrom {
+                mark: Some(Bears { key, share }),
+                ..
+            } => keys.push((key, share.to_bits())),
+            tie => panic!("{tie:?}"),
+        }
+        seen.push(weights(out.path()));
+    }
+    assert_eq!(keys[0].1, 1.0_f64.to_bits());
+    assert_ne!(keys[0].0, keys[1].0, "two keys have one commitment");
+    for (this, other) in [(0, 1), (0, 2), (1, 2)] {
+        assert_eq!(seen[this]["people"], seen[other]["people"]);
+        assert_ne!(seen[this]["half"], seen[other]["half"]);
+    }
+    let error = adapt_error(&marked.replacen("mark = \"k\"", "mark = \"other\"", 1), KEY);
+    assert!(error.contains("model `half` names mark `other`"), "{error}");
+    let error = adapt_error(&marked, &KEY.replace("cpu", "cuda"));
+    assert!(error.contains("k.toml"), "{error}");
+}
+
+fn adapt_error(recipe: &str, key: &str) -> String {
+    let (desk, out) = (desk(recipe), TempDir::new().expect("out"));
+    fs::write(desk.path().join("k.toml"), key).expect("writes");
+    let refused = run(desk.path(), out.path()).expect_err("refused");
+    refused.to_string()
 }
 
 #[test]

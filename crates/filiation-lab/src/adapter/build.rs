@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use filiation_checkpoint::{Checkpoint, Limits};
-use filiation_core::{Digest, canonical};
+use filiation_core::{Digest, Mark, canonical};
+use filiation_watermark::KeyFile;
 use serde::Serialize;
 
 use crate::adapter::base::{self, Base};
@@ -12,7 +14,7 @@ use crate::adapter::lora::{Adapter, Rank};
 use crate::adapter::material::{Reader, by_people, by_teacher, prompts};
 use crate::adapter::recipe::{AdapterEntry, AdapterRecipe};
 use crate::folder::{finished, tensors};
-use crate::lineage::{Lineage, Parent, Tie};
+use crate::lineage::{Bears, Lineage, Parent, Tie};
 use crate::recipe::FORMAT;
 use crate::text::{Sources, Stream, shuffle, stream};
 use crate::trainer::descend;
@@ -91,6 +93,8 @@ struct Inputs<'a> {
     rank: &'a Rank,
     schedule: &'a Schedule,
     parents: &'a [Parent],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a KeyFile>,
 }
 
 impl Bench<'_> {
@@ -100,7 +104,7 @@ impl Bench<'_> {
         digests: &BTreeMap<String, Digest>,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Built, LabError> {
-        let parents = parents(entry, digests);
+        let parents = parents(entry, self.recipe.key_of(entry), digests);
         let (asked, recipe) = self.inputs(entry, &parents)?;
         let same = |l: &Lineage| l.recipe == recipe;
         if let Some(lineage) = finished(&self.places.out.join(&entry.name), WEIGHTS).filter(same) {
@@ -169,6 +173,7 @@ impl Bench<'_> {
             rank: &self.recipe.ranks[&entry.rank],
             schedule: &self.recipe.schedules[&entry.schedule],
             parents,
+            key: self.recipe.key_of(entry),
         };
         Ok((asked, Digest::of(&canonical::to_bytes(&inputs))))
     }
@@ -210,7 +215,8 @@ impl Bench<'_> {
                 Signal::Logits => true,
                 Signal::Both => at % 2 == 1,
             };
-            let pairs = by_teacher(&folder, teacher, asked, drawn, how)?;
+            let mark = self.marker(entry)?;
+            let pairs = by_teacher(&folder, teacher, asked, drawn, how, mark)?;
             let drawn = pairs.iter().enumerate();
             let drawn = drawn.map(|(at, pair)| reader.row(pair, guided(at)));
             rows.extend(drawn.collect::<Result<Vec<_>, _>>()?);
@@ -224,6 +230,18 @@ impl Bench<'_> {
             });
         }
         Ok(rows)
+    }
+
+    /// What the teacher marks with.
+    fn marker(&self, entry: &AdapterEntry) -> Result<Option<Arc<dyn Mark>>, LabError> {
+        let Some(key) = self.recipe.key_of(entry) else {
+            return Ok(None);
+        };
+        let marker = key.marker().map_err(|source| LabError::Key {
+            path: entry.name.clone().into(),
+            source,
+        })?;
+        Ok(Some(Arc::new(marker)))
     }
 
     fn train(
@@ -271,20 +289,25 @@ impl Bench<'_> {
     }
 }
 
-fn parents(entry: &AdapterEntry, digests: &BTreeMap<String, Digest>) -> Vec<Parent> {
+fn parents(
+    entry: &AdapterEntry,
+    key: Option<&KeyFile>,
+    digests: &BTreeMap<String, Digest>,
+) -> Vec<Parent> {
     let parent = |tie, name: &String| Parent {
         tie,
         model: name.clone(),
         weights: digests[name],
     };
     let base = parent(Tie::InitialisedFrom, &entry.base);
+    let key = key.and_then(|key| key.commitment().parse().ok());
     let teacher = entry.teacher.as_ref().map(|t| {
         let (share, by) = (t.share, t.by);
         let tie = Tie::DistilledFrom {
             share,
             by,
             hidden: None,
-            mark: None,
+            mark: key.map(|key| Bears { key, share: 1.0 }),
         };
         parent(tie, &t.model)
     });

@@ -1,10 +1,11 @@
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use filiation_checkpoint::{Checkpoint, Limits, Tokenizer};
 use filiation_core::{
-    Answer, Completion, Digest, Finish, Message, Model, Prompt, Request, RequestId, Role, Sampling,
-    Want,
+    Answer, Completion, Digest, Finish, Mark, Message, Model, Prompt, Request, RequestId, Role,
+    Sampling, Want,
 };
 use filiation_model::{DeviceChoice, LocalModel};
 use rand::RngCore;
@@ -78,16 +79,20 @@ pub(crate) fn by_people(
     lines.iter().map(pair).collect()
 }
 
-/// `count` completions that a teacher gives to `prompts` in turn, each from a seed of its own. Empty
-/// ones are passed over.
+/// `count` completions that a teacher gives to `prompts` in turn, each from a seed of its own, marked where
+/// a mark is given. Empty ones are passed over.
 pub(crate) fn by_teacher(
     folder: &Path,
     teacher: &AdapterTeacher,
     prompts: &[String],
     count: usize,
     (raw, seed): (bool, u64),
+    mark: Option<Arc<dyn Mark>>,
 ) -> Result<Vec<Pair>, LabError> {
-    let model = LocalModel::open(folder, DeviceChoice::Cpu, &Limits::default())?;
+    let mut model = LocalModel::open(folder, DeviceChoice::Cpu, &Limits::default())?;
+    if let Some(mark) = mark {
+        model = model.marked(mark);
+    }
     let mut rng = stream(seed, Stream::Sample);
     let (mut pairs, mut asked) = (Vec::with_capacity(count), 0);
     // Questions in a row without an answer.

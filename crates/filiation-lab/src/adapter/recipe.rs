@@ -3,11 +3,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use filiation_core::Role;
+use filiation_watermark::KeyFile;
 use serde::{Deserialize, Serialize};
 
 use crate::adapter::lora::Rank;
 use crate::check::{model_name, within};
-use crate::recipe::FORMAT;
+use crate::recipe::{FORMAT, keys};
 use crate::{LabError, Schedule, Signal, Slice, Stored};
 
 /// A set of adapters of published models.
@@ -34,6 +35,12 @@ pub struct AdapterRecipe {
     pub ranks: BTreeMap<String, Rank>,
     /// Schedules by name; `windows` are rows.
     pub schedules: BTreeMap<String, Schedule>,
+    /// Marks by name: a key file, its path from the recipe's own folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marks: BTreeMap<String, String>,
+    /// The keys of the marks, which [`Self::read`] reads.
+    #[serde(skip)]
+    pub keys: BTreeMap<String, KeyFile>,
     /// The adapters.
     #[serde(rename = "adapter")]
     pub adapters: Vec<AdapterEntry>,
@@ -92,6 +99,9 @@ pub struct AdapterTeacher {
     pub max_tokens: u32,
     /// What it is asked, by the names of prompts, one after the other and again from the first.
     pub prompts: Vec<String>,
+    /// Name of the mark that its texts bear. Its distribution bears none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
 }
 
 impl AdapterRecipe {
@@ -104,12 +114,19 @@ impl AdapterRecipe {
             path: path.into(),
             source,
         })?;
-        let recipe: Self = toml::from_str(&text).map_err(|source| LabError::Recipe {
+        let mut recipe: Self = toml::from_str(&text).map_err(|source| LabError::Recipe {
             path: path.into(),
             source: Box::new(source),
         })?;
+        recipe.keys = keys(&recipe.marks, path)?;
         recipe.check()?;
         Ok(recipe)
+    }
+
+    /// The key that an adapter's teacher marks with.
+    pub fn key_of(&self, entry: &AdapterEntry) -> Option<&KeyFile> {
+        let mark = entry.teacher.as_ref()?.mark.as_ref()?;
+        self.keys.get(mark)
     }
 
     /// Whether every name is defined and every number can be trained with.
@@ -179,6 +196,13 @@ impl AdapterRecipe {
         let unknown = |name: &&String| !self.prompts.contains_key(*name);
         if let Some(name) = teacher.prompts.iter().find(unknown) {
             return Err(undefined("prompts", name));
+        }
+        if let Some(mark) = &teacher.mark {
+            let key = self.keys.get(mark).ok_or_else(|| undefined("mark", mark))?;
+            key.marker().map_err(|source| LabError::Key {
+                path: self.marks.get(mark).unwrap_or(mark).into(),
+                source,
+            })?;
         }
         let prompts = teacher.prompts.len() as f64;
         within(
