@@ -12,6 +12,7 @@
 
 mod api;
 mod lineage;
+mod null;
 mod parity;
 mod peer;
 

@@ -1,18 +1,24 @@
 //! Whether a model is still the one that was recorded: an endpoint against a dated pack.
 //!
-//! Three tests, each for what a pack may hold:
+//! Four tests, each for what a pack may hold:
 //!
 //! - **texts** of which several were recorded for a prompt: fresh ones beside them, by MMD² with
 //!   permutations within prompts ([`filiation_stats::HammingMmd`]);
 //! - **lone texts**, one for a prompt: whether it is less like fresh ones than they are like each other, by
 //!   its rank among them, sequentially ([`RankBetting`]);
 //! - **choices**: fresh one-word answers against the recorded distribution of each cell, sequentially
-//!   ([`Categorical`]).
+//!   ([`Categorical`]);
+//! - **log-probabilities** of choices, of next tokens and of given texts, where the endpoint gives them: how
+//!   far they lie from the recorded ones, sequentially ([`Betting`](filiation_stats::anytime::Betting)).
 //!
-//! **Null hypothesis** of each: fresh answers come from the distribution that the recorded ones came
-//! from. It is about one protocol: the same prompts in the same form, the same sampling. Two engines with the
-//! same weights differ a little; the choices have a tolerance for that, the texts do not. A small difference
-//! that is real is found with enough answers, and is then no sign of another model by itself.
+//! **Null hypothesis** of the first three: fresh answers come from the distribution that the recorded ones came
+//! from. Of the last: a question's log-probabilities lie at most `noise` apart on average. All are about one
+//! protocol: the same prompts in the same form, the same sampling. Two engines with the
+//! same weights differ a little; the choices and the log-probabilities have a tolerance for that, the texts do
+//! not. A small difference that is real is found with enough answers, and is then no sign of another model by
+//! itself.
+
+mod logprobs;
 
 use std::collections::BTreeMap;
 
@@ -23,10 +29,16 @@ use filiation_stats::anytime::{Categorical, RankBetting, Wealth};
 use filiation_stats::{AnswerPair, HammingMmd, StatsError, code_points};
 use serde::Serialize;
 
+use self::logprobs::Logprobs;
+pub use self::logprobs::LogprobsFound;
+
 /// Characters of a text that are compared.
 const CHARACTERS: usize = 1000;
 /// Tokens that a one-word answer may take.
 const WORD: u32 = 8;
+/// Answers to a choice: fewer questions asked often say more than many asked a few times, since another
+/// model's answers must be learned.
+const OFTEN: usize = 16;
 /// Least probability of an answer in a reference: none is impossible.
 const FLOOR: f64 = 1e-4;
 
@@ -39,9 +51,11 @@ pub struct SamenessOptions {
     pub samples: u32,
     /// Answers to choices at most.
     pub choices: usize,
-    /// E-value at which the choices have said enough.
+    /// Questions whose log-probabilities are asked again, at most.
+    pub logprobs: usize,
+    /// E-value at which the choices, or the log-probabilities, have said enough.
     pub enough: f64,
-    /// How far log-probabilities of one model may lie apart between two engines, nats.
+    /// How far log-probabilities of one model may lie apart between two engines, nats; below 0.9.
     pub noise: f64,
     /// Permutations.
     pub draws: u32,
@@ -55,6 +69,7 @@ impl Default for SamenessOptions {
             prompts: 25,
             samples: 4,
             choices: 400,
+            logprobs: 50,
             enough: 1000.0,
             noise: 0.1,
             draws: 9999,
@@ -69,6 +84,7 @@ pub struct Sameness {
     options: SamenessOptions,
     texts: Vec<Texts>,
     cells: Vec<Cell>,
+    logprobs: Logprobs,
 }
 
 #[derive(Debug, Clone)]
@@ -129,6 +145,8 @@ pub struct SamenessFound {
     pub lone: Option<BetsFound>,
     /// Of choices.
     pub choices: Option<BetsFound>,
+    /// Of log-probabilities.
+    pub logprobs: Option<LogprobsFound>,
     /// Fresh questions that failed.
     pub failed: usize,
 }
@@ -139,7 +157,7 @@ type Outcome = Result<Answer, ModelError>;
 type Ask<'a, E> = &'a mut dyn FnMut(&[Request]) -> Result<Vec<Outcome>, E>;
 
 impl Sameness {
-    /// What of a recording can be compared: texts that were drawn at random, and choices.
+    /// What of a recording can be compared: texts that were drawn at random, choices, and log-probabilities.
     ///
     /// # Errors
     /// [`StatsError`] for options out of range.
@@ -150,14 +168,15 @@ impl Sameness {
         RankBetting::new(options.samples)?;
         Ok(Self {
             texts: texts(recorded, &options),
-            cells: cells(recorded),
+            cells: cells(recorded, options.choices / OFTEN),
+            logprobs: Logprobs::plan(recorded, &options)?,
             options,
         })
     }
 
     /// Whether there is anything to compare.
     pub fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.cells.is_empty()
+        self.texts.is_empty() && self.cells.is_empty() && self.logprobs.is_empty()
     }
 
     /// The fresh texts to draw.
@@ -169,7 +188,8 @@ impl Sameness {
     }
 
     /// Asks, by way of `answer`, which gives one outcome a request, and says what was found. The choices
-    /// are asked a round of all cells at a time, and no more once they have said enough.
+    /// are asked a round of all cells at a time, the log-probabilities ten questions at a time, and no more
+    /// once they have said enough.
     ///
     /// # Errors
     /// [`StatsError`] from the tests; `E` where asking was stopped.
@@ -192,6 +212,7 @@ impl Sameness {
         found.texts = self.several(&fresh)?;
         found.lone = self.lone(&fresh)?;
         self.choices(answer, &mut found)?;
+        found.logprobs = self.logprobs.compare(answer, &mut found.failed)?;
         Ok(found)
     }
 
@@ -248,8 +269,8 @@ impl Sameness {
         let tolerance = (0.5 + 0.5 * self.options.noise.exp()).ln();
         let references: Vec<Vec<f64>> = self.cells.iter().map(|c| c.reference.clone()).collect();
         let mut gambler = Categorical::new(&references, tolerance)?;
-        let rounds = self.options.choices / self.cells.len().max(1);
-        for round in 0..rounds.max(1) {
+        let rounds = self.options.choices / self.cells.len();
+        for round in 0..rounds {
             let requests: Vec<Request> = self
                 .cells
                 .iter()
@@ -379,7 +400,7 @@ fn texts(recorded: &[(Want, Outcome)], options: &SamenessOptions) -> Vec<Texts> 
         .collect()
 }
 
-fn cells(recorded: &[(Want, Outcome)]) -> Vec<Cell> {
+fn cells(recorded: &[(Want, Outcome)], most: usize) -> Vec<Cell> {
     let cell = |(want, outcome): &(Want, Outcome)| {
         let (Want::Choice { prompt, options }, Ok(Answer::Choice(choice))) = (want, outcome) else {
             return None;
@@ -395,7 +416,9 @@ fn cells(recorded: &[(Want, Outcome)]) -> Vec<Cell> {
             reference: p.iter().map(|p| p / sum).collect(),
         })
     };
-    recorded.iter().filter_map(cell).collect()
+    let all: Vec<Cell> = recorded.iter().filter_map(cell).collect();
+    let n = all.len().min(most.max(1));
+    (0..n).map(|i| all[i * all.len() / n].clone()).collect()
 }
 
 fn sequence(text: &str) -> Vec<u32> {

@@ -54,6 +54,9 @@ pub(crate) struct Doctor {
     /// One-word answers at most.
     #[arg(long, value_name = "N", default_value_t = SamenessOptions::default().choices, requires = "against")]
     choices: usize,
+    /// Questions whose log-probabilities are asked again, at most.
+    #[arg(long, value_name = "N", default_value_t = SamenessOptions::default().logprobs, requires = "against")]
+    logprobs: usize,
     /// How far log-probabilities of one model may lie apart between two engines, nats.
     #[arg(long, value_name = "NATS", default_value_t = SamenessOptions::default().noise, requires = "against")]
     noise: f64,
@@ -74,6 +77,7 @@ struct Told {
 struct Against {
     pack: filiation_core::Digest,
     recorded: String,
+    noise: f64,
     found: SamenessFound,
 }
 
@@ -116,7 +120,7 @@ impl Doctor {
             .examine(&seat, format!("/examined {now}"), &day)
             .map_err(anyhow::Error::from_boxed)?;
         let against = match &self.against {
-            Some(pack) => Some(self.held_against(pack, &seat, provider, now)?),
+            Some(pack) => Some(self.held_against(pack, &seat, provider, &examination, now)?),
             None => None,
         };
         Ok(Told {
@@ -130,6 +134,7 @@ impl Doctor {
         path: &Path,
         seat: &Seat<'_>,
         provider: &Parties,
+        examination: &Examination,
         now: u128,
     ) -> Result<Against> {
         let pack = Pack::read(path)?;
@@ -137,6 +142,7 @@ impl Doctor {
             prompts: self.prompts,
             samples: self.samples,
             choices: self.choices,
+            logprobs: self.logprobs,
             noise: self.noise,
             seed: self.seed,
             ..SamenessOptions::default()
@@ -150,7 +156,8 @@ impl Doctor {
         }
         let model = provider
             .afresh(seat, format!("/against {now}"))
-            .map_err(anyhow::Error::from_boxed)?;
+            .map_err(anyhow::Error::from_boxed)?
+            .found(examination.finding.clone());
         let shown = Shown::new();
         let found = plan.compare(&mut |requests: &[Request]| {
             shown.begin("fresh answers", 0, requests.len() as u64);
@@ -161,6 +168,7 @@ impl Doctor {
         Ok(Against {
             pack: pack.digest(),
             recorded: pack.head().recorded.clone(),
+            noise: self.noise,
             found,
         })
     }
@@ -211,6 +219,7 @@ impl Against {
         let Self {
             pack,
             recorded,
+            noise,
             found,
         } = self;
         let mut line = |told: String| *text += &format!("{told}\n");
@@ -235,6 +244,21 @@ impl Against {
                     -bets.log10_best.max(0.0)
                 ));
             }
+        }
+        if let Some(found) = found.logprobs {
+            line(format!(
+                "- log-probabilities: {:.3} nats apart on average{} in {} questions; log10 e {:.2} ({:.2} at \
+                 most) against one model and {} nats of noise: p at most 10^{:.2}",
+                found.mean,
+                found.upper.map_or_else(String::new, |upper| format!(
+                    " (below {upper:.3} with confidence 95 %)"
+                )),
+                found.questions,
+                found.log10_e,
+                found.log10_best,
+                noise,
+                -found.log10_best.max(0.0)
+            ));
         }
         if found.failed > 0 {
             line(format!("- {} questions failed", found.failed));

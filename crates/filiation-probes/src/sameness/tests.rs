@@ -138,6 +138,27 @@ fn the_same_model_is_not_denied_and_another_is_by_every_test() {
 }
 
 #[test]
+fn log_probabilities_tell_how_far_two_models_lie_apart() {
+    let recorded = Scripted(1).recorded(0);
+    let options = SamenessOptions::default();
+    let (same, _) = compare(&recorded, &Scripted(1), options);
+    let same = same.logprobs.expect("asked");
+    assert_eq!((same.questions, same.mean), (10, 0.0));
+    assert!(
+        same.log10_best == 0.0 && same.upper == Some(0.0),
+        "{same:?}"
+    );
+    let (other, _) = compare(&recorded, &Scripted(2), options);
+    let other = other.logprobs.expect("asked");
+    assert!(other.mean > 0.5 && other.log10_e > 1.0, "{other:?}");
+    let over = SamenessOptions {
+        noise: 0.9,
+        ..options
+    };
+    assert!(Sameness::plan(&recorded, over).is_err());
+}
+
+#[test]
 fn fresh_texts_have_seeds_of_their_own_and_the_same_each_time() {
     let recorded = Scripted(1).recorded(2);
     let plan = |seed| {
