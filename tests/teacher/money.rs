@@ -48,6 +48,26 @@ fn a_collection_is_priced_bounded_and_accounted_for_by_the_bit() {
         .expect("a price");
     assert!(cost > 40.0 * questions as f64 * 1e-3, "{cost}");
     assert_eq!(server.hits().len(), 0, "nothing is asked to price it");
+    // A lead of 0.3 standard deviations: 0.09/2.18 nats a prompt; two candidates, so that 2000 must be reached.
+    let expected = &before["at_lead"];
+    let near = |field: &str, wanted: f64| {
+        let found = expected[field].as_f64().expect("a number");
+        assert!((found / wanted - 1.0).abs() < 1e-9, "{field}: {expected:#}");
+    };
+    let growth = 0.09 / 2.18;
+    near("bits_a_prompt", growth / 2_f64.ln());
+    near("bits_a_completion", growth / 2_f64.ln() / 2.0);
+    near("prompts_to_1000", (2000_f64.ln() / growth).ceil());
+    near("prompts", questions as f64);
+    let texts = texts["cost"].as_f64().expect("a price");
+    near(
+        "cost_a_bit",
+        texts * 2_f64.ln() / (growth * questions as f64),
+    );
+    assert_eq!(
+        plan(&["--lead", "0.15"])["at_lead"]["prompts"],
+        expected["prompts"]
+    );
 
     let audit = ["audit", "case.toml", "--run", "run", "--stop-at-e", "1000"];
     let bounded = run(&[

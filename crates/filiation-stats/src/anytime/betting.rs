@@ -84,6 +84,18 @@ impl Betting {
         self.purse.wealth()
     }
 
+    /// What a bet gains on average, nats, of a gambler who bets right on an effect d (mean over standard
+    /// deviation, tolerance taken off): d²/(2(1 + d²)), the Kelly stake's growth to second order.
+    ///
+    /// # Errors
+    /// [`StatsError::Domain`] unless 0 < effect ≤ 1.
+    pub fn growth(effect: f64) -> Result<f64, StatsError> {
+        let sound = effect > 0.0 && effect <= 1.0;
+        require(sound, "effect", effect, "above 0 and at most 1")?;
+        let square = effect * effect;
+        Ok(0.5 * square / (1.0 + square))
+    }
+
     fn stake(&self) -> f64 {
         let Some(effect) = self.planned else {
             return match self.purse.steps {
@@ -160,6 +172,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn growth_is_what_a_long_game_earns() {
+        use rand::{Rng, SeedableRng};
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+        for effect in [0.2_f64, 0.3, 0.5] {
+            // ±0.6 with mean over standard deviation `effect`.
+            let lean = effect / effect.hypot(1.0);
+            let n = 40_000;
+            let values = std::iter::repeat_with(|| {
+                if random.random_bool(0.5 * (1.0 + lean)) {
+                    0.6
+                } else {
+                    -0.6
+                }
+            });
+            let earned = with(Betting::planned(0.0, effect), values.take(n)).log10_e;
+            let expected = Betting::growth(effect).expect("in range") / std::f64::consts::LN_10;
+            let ratio = earned / (n as f64 * expected);
+            assert!((0.9..1.1).contains(&ratio), "{effect}: {ratio}");
+        }
+        assert!(Betting::growth(0.0).is_err() && Betting::growth(1.1).is_err());
     }
 
     #[test]
