@@ -32,3 +32,11 @@ merge "$@"
 for suite in chat reasoning code; do
   awk 'NR % 2 == 0' "$here/../../probes/$suite.jsonl" > "$3/held-out/$suite.jsonl"
 done
+# The first twenty prompts of each suite that teachers were asked, each with the next line, which they were not, as its twin.
+for suite in chat reasoning code; do
+  awk 'NR > 40 { exit }
+    { sub(/"id": "/, "\"id\": \"seen-"); sub(/"domain": "[a-z]*"/, "\"domain\": \"seen\"") }
+    NR % 2 { asked = $0; next }
+    { match($0, /"id": "[^"]*"/); sub(/}$/, ", \"twin\": \"" substr($0, RSTART + 7, RLENGTH - 8) "\"}", asked); print asked; print }
+  ' "$here/../../probes/$suite.jsonl"
+done > "$3/held-out/seen.jsonl"
