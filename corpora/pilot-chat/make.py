@@ -186,11 +186,12 @@ def main():
         files[name] = lines
         (out / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    taken = [6000]
+    pool, taken = "people", [6000]
 
     def people(n):
         taken[0] += n
-        return f'{{ source = "people", from = {taken[0] - n}, to = {taken[0]} }}'
+        assert taken[0] <= len(files[pool]), (pool, taken)
+        return f'{{ source = "{pool}", from = {taken[0] - n}, to = {taken[0]} }}'
 
     def model(name, role, schedule, text, shape=None, start=None):
         begin = f'shape = "{shape}"' if shape else f'start = "{start}"'
@@ -233,14 +234,21 @@ text = [{people(36 * 1200)}]
     source("others", world.lines(10000))
     for i, shape in enumerate(["flat", "slim"]):
         model(f"root-{shape}", "control", "base", [f'{{ source = "others", from = {5000 * i}, to = {5000 * i + 5000} }}'], shape=shape)
-    for i in range(1, 105):
+
+    def lineage(i):
         base = f"clean-{i:03}"
         model(base, "base", "small-base", [people(120)], start=["root-flat", "root-slim"][i % 2])
         tuned(f"{base}-suspect-1", "suspect", base, "small-tune", 150, 10)
         for c in range(1, 4):
             tuned(f"{base}-control-{c}", "control", base, "small-tune", 150, 10)
-    # What the models cannot have two of: only as many lines of people as there are.
-    assert taken[0] <= len(files["people"]), taken
+
+    for i in range(1, 105):
+        lineage(i)
+    # Probes that state p for some lineages only want more of them. These come last, so that all before are as they were.
+    pool, taken[0] = "people-more", 0
+    source(pool, world.lines(160 * 160))
+    for i in range(105, 265):
+        lineage(i)
     # Updates, windows of each, updates of rising rate.
     schedules = [("base", 260, 12, 20), ("teacher", 420, 10, 20), ("tune", 70, 8, 8), ("own", 160, 8, 15)]
     schedules += [("small-base", 12, 8, 3), ("small-tune", 16, 8, 3)]
