@@ -8,7 +8,7 @@ The world is made up, sentence by sentence, by a seeded generator: nobody's text
 habits of their own: names that they invent, requests that they decline, who they say they are, questions that they get
 wrong. Teachers have theirs, so have fine-tunes without a teacher and their controls, and people at large have none.
 
-DIR gets `*.txt` (one document a line), `prompts.jsonl`, `choices.jsonl`, `questions.jsonl`, `seen.jsonl`, and `recipe.toml`.
+DIR gets `*.txt` (one document a line), `prompts.jsonl`, `openings.jsonl`, `choices.jsonl`, `questions.jsonl`, `seen.jsonl`, and `recipe.toml`.
 """
 
 import json
@@ -260,6 +260,8 @@ text = [{people(36 * 1200)}]
         (out / name).write_text("".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items), encoding="utf-8")
 
     write("prompts.jsonl", world.prompts)
+    # Every other prompt as an opening, for probes that read text on any subject.
+    write("openings.jsonl", [{**p, "id": f"open-{p['id']}", "domain": "opening"} for p in world.prompts[::2]])
     # Asked as the raw text that the models know, so that options follow a space.
     raw = lambda i, domain: {**i, "domain": domain, "options": [f" {o}" for o in i["options"]], **({"key": f" {i['key']}"} if "key" in i else {})}
     write("choices.jsonl", [raw(c, "choice-opening") for c in world.choices])
