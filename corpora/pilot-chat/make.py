@@ -246,8 +246,8 @@ text = [{people(36 * 1200)}]
         lineage(i)
     # Probes that state p for some lineages only want more of them. These come last, so that all before are as they were.
     pool, taken[0] = "people-more", 0
-    source(pool, world.lines(160 * 160))
-    for i in range(105, 265):
+    source(pool, world.lines(264 * 160))
+    for i in range(105, 369):
         lineage(i)
     # Updates, windows of each, updates of rising rate.
     schedules = [("base", 260, 12, 20), ("teacher", 420, 10, 20), ("tune", 70, 8, 8), ("own", 160, 8, 15)]
