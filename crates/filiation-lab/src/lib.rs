@@ -5,7 +5,8 @@
 //! give the same bytes on the same kind of machine, whatever the number of threads.
 //!
 //! An [`AdapterRecipe`] does the same for low-rank adapters of published models: [`adapt`] trains them
-//! over a frozen base and writes folders that PEFT reads, [`merge`] makes a model of base and adapter.
+//! over a frozen base and writes folders that PEFT reads, [`merge`] makes a model of base and adapter, and
+//! [`served`] gives back what their teachers answered.
 //!
 //! The network's backward pass is written out by hand over flat slices. Its tests hold every gradient
 //! against automatic differentiation, and the optimiser refuses a parameter that got none. A batch is
@@ -39,7 +40,7 @@ mod tokenizer;
 mod trainer;
 
 pub use adapter::{
-    AdapterEntry, AdapterRecipe, AdapterTeacher, Projection, Prompts, Rank, adapt, merge,
+    AdapterEntry, AdapterRecipe, AdapterTeacher, Projection, Prompts, Rank, adapt, merge, served,
 };
 pub use build::{Built, Progress, build};
 pub use deal::{Cool, Factorial, Lineages, Marked, Roots, Taught, Tune};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use filiation_checkpoint::Limits;
-use filiation_lab::{Bears, Built, LabError, Progress, Stored, Tie, adapt, merge};
+use filiation_lab::{Bears, Built, LabError, Progress, Stored, Tie, adapt, merge, served};
 use filiation_model::{DeviceChoice, LocalModel};
 use tempfile::TempDir;
 
@@ -252,6 +252,71 @@ fn a_merged_adapter_has_learned() {
     };
     let (before, after) = (surprise(&demo().join("base-a")), surprise(&merged));
     assert!(after < 0.5 * before, "{before} to {after}");
+}
+
+/// The mean log-probability of each response of a log under a model.
+fn likelihoods(folder: &Path, log: &Path) -> Vec<f64> {
+    let model = LocalModel::open(folder, DeviceChoice::Cpu, &Limits::default()).expect("opens");
+    let checkpoint = model.checkpoint().expect("a folder");
+    let tokenizer = checkpoint.tokenizer().expect("tokenizer");
+    let text = fs::read_to_string(log).expect("a log");
+    let of_line = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let [prompt, response] = ["prompt", "response"].map(|k| line[k].as_str().expect("text"));
+        let encoded = tokenizer
+            .encode(&format!("{prompt}{response}"), true)
+            .expect("encodes");
+        let from = encoded
+            .offsets
+            .iter()
+            .filter(|o| o.0 < prompt.len())
+            .count();
+        let scored = model.log_probs(&[&encoded.ids]).remove(0).expect("scores");
+        // One token has no log-probability: the first.
+        let of_response = &scored[scored.len() + from - encoded.ids.len()..];
+        of_response.iter().sum::<f64>() / of_response.len() as f64
+    };
+    text.lines().map(of_line).collect()
+}
+
+#[test]
+fn a_log_of_served_responses_is_what_the_adapter_learned() {
+    let (desk, out) = (desk(RECIPE), TempDir::new().expect("out"));
+    run(desk.path(), out.path()).expect("builds");
+    let recipe = desk.path().join("recipe.toml");
+    let draw = |folder: &str| {
+        let folder = out.path().join(folder);
+        served(&recipe, &demo(), &folder, &mut |_| ()).expect("draws")
+    };
+    let logs = draw("served");
+    let names: Vec<_> = logs
+        .iter()
+        .map(|l| l.file_name().expect("a name"))
+        .collect();
+    assert_eq!(names, ["half.jsonl", "logits.jsonl"]);
+    for (log, again) in logs.iter().zip(draw("again")) {
+        assert_eq!(
+            fs::read(log).expect("a log"),
+            fs::read(again).expect("a log")
+        );
+    }
+    let lines = fs::read_to_string(&logs[0]).expect("a log");
+    assert_eq!(lines.lines().count(), 10);
+    let first: serde_json::Value =
+        serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first["prompt"], "a part of the 0th");
+    assert_eq!(first["max_tokens"], 12);
+    // Half of the rows were of that log, and none of the other.
+    let merged = out.path().join("merged");
+    let base = demo().join("base-a");
+    merge(&base, &out.path().join("half"), &merged, Some(Stored::F32)).expect("merges");
+    let gain = |log: &Path| {
+        let (before, after) = (likelihoods(&base, log), likelihoods(&merged, log));
+        let gains = before.iter().zip(&after).map(|(b, a)| a - b);
+        gains.sum::<f64>() / before.len() as f64
+    };
+    let (own, other) = (gain(&logs[0]), gain(&logs[1]));
+    assert!(own > other + 0.5, "{own} and {other} nats a token");
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
-use filiation_lab::{Built, Progress, Recipe, Stored, adapt, build, merge};
+use filiation_lab::{Built, Progress, Recipe, Stored, adapt, build, merge, served};
 
 use crate::output;
 use crate::progress::Shown;
@@ -16,6 +16,8 @@ pub(crate) enum Lab {
     Adapt(Adapt),
     /// Write a model with an adapter merged into it.
     Merge(Merge),
+    /// Write what the teachers of a recipe's adapters answered, as logs of served responses.
+    Served(Served),
 }
 
 /// Trains the models of a recipe.
@@ -43,6 +45,19 @@ pub(crate) struct Adapt {
     #[arg(long, value_name = "DIR")]
     models: PathBuf,
     /// Folder that gets one folder an adapter.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Draws again what teachers answered.
+#[derive(Args)]
+pub(crate) struct Served {
+    /// Recipe of the adapters (TOML).
+    recipe: PathBuf,
+    /// Folder with the models that the recipe names: teachers.
+    #[arg(long, value_name = "DIR")]
+    models: PathBuf,
+    /// Folder that gets one log (JSONL) an adapter.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -75,6 +90,7 @@ impl Lab {
             Self::Train(train) => train.run(json),
             Self::Adapt(adapt) => adapt.run(json),
             Self::Merge(merge) => merge.run(json),
+            Self::Served(served) => served.run(json),
         }
     }
 }
@@ -90,6 +106,22 @@ impl Adapt {
     fn run(self, json: bool) -> Result<()> {
         let built = adapt(&self.recipe, &self.text, &self.models, &self.out, &mut tell)?;
         told(&built, json)
+    }
+}
+
+impl Served {
+    fn run(self, json: bool) -> Result<()> {
+        let logs = served(&self.recipe, &self.models, &self.out, &mut tell)?;
+        let logs: Vec<String> = logs.iter().map(|log| log.display().to_string()).collect();
+        if json {
+            return output::json(&serde_json::json!({ "logs": logs }));
+        }
+        output::text(
+            &logs
+                .iter()
+                .map(|log| format!("{log}\n"))
+                .collect::<String>(),
+        )
     }
 }
 

@@ -11,7 +11,7 @@ use crate::adapter::base::{self, Base};
 use crate::adapter::folder::{WEIGHTS, write};
 use crate::adapter::learner::{Pupil, Row};
 use crate::adapter::lora::{Adapter, Rank};
-use crate::adapter::material::{Reader, by_people, by_teacher, prompts};
+use crate::adapter::material::{Reader, asked, by_people, by_teacher};
 use crate::adapter::recipe::{AdapterEntry, AdapterRecipe};
 use crate::folder::{finished, tensors};
 use crate::lineage::{Bears, Lineage, Parent, Tie};
@@ -148,13 +148,10 @@ impl Bench<'_> {
         entry: &AdapterEntry,
         parents: &[Parent],
     ) -> Result<(Vec<String>, Digest), LabError> {
-        let (mut asked, mut files) = (Vec::new(), Vec::new());
-        for name in entry.teacher.iter().flat_map(|t| &t.prompts) {
-            let suite = &self.recipe.prompts[name];
-            let (texts, digest) = prompts(suite, self.places.recipe)?;
-            asked.extend(texts);
-            files.push((suite.every, suite.from, digest));
-        }
+        let (asked, files) = match &entry.teacher {
+            Some(teacher) => asked(self.recipe, teacher, self.places.recipe)?,
+            None => (Vec::new(), Vec::new()),
+        };
         let reads = |name: &str| entry.text.iter().any(|s| s.source == name);
         let text = self.sources.digests().iter();
         let inputs = Inputs {
@@ -186,8 +183,8 @@ impl Bench<'_> {
         asked: &[String],
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<Row>, LabError> {
-        let share = entry.teacher.as_ref().map_or(0.0, |t| t.share);
-        let drawn = (share * entry.rows as f64).round() as usize;
+        let teacher = entry.teacher.as_ref();
+        let drawn = teacher.map_or(0, |t| t.rows_of(entry.rows));
         let wanted = entry.rows - drawn;
         let mut lines = self.sources.lines(&entry.text)?;
         if lines.len() < wanted {

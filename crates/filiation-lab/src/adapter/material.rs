@@ -12,7 +12,7 @@ use rand::RngCore;
 use serde::Deserialize;
 
 use crate::adapter::learner::Row;
-use crate::adapter::recipe::{AdapterTeacher, Prompts};
+use crate::adapter::recipe::{AdapterRecipe, AdapterTeacher, Prompts};
 use crate::text::{Stream, stream, uniform};
 use crate::{LabError, Slice};
 
@@ -25,8 +25,27 @@ pub(crate) struct Pair {
     pub(crate) ended: bool,
 }
 
-/// Prompts of suites, and the digest of each file.
-pub(crate) fn prompts(prompts: &Prompts, folder: &Path) -> Result<(Vec<String>, Digest), LabError> {
+/// Every how many lines of a suite, from which, and the digest of its file.
+pub(crate) type Asked = (usize, usize, Digest);
+
+/// What a teacher is asked, in order, and what that is taken from.
+pub(crate) fn asked(
+    recipe: &AdapterRecipe,
+    teacher: &AdapterTeacher,
+    folder: &Path,
+) -> Result<(Vec<String>, Vec<Asked>), LabError> {
+    let (mut asked, mut files) = (Vec::new(), Vec::new());
+    for name in &teacher.prompts {
+        let suite = &recipe.prompts[name];
+        let (texts, digest) = prompts(suite, folder)?;
+        asked.extend(texts);
+        files.push((suite.every, suite.from, digest));
+    }
+    Ok((asked, files))
+}
+
+/// Prompts of a suite, and the digest of its file.
+fn prompts(prompts: &Prompts, folder: &Path) -> Result<(Vec<String>, Digest), LabError> {
     #[derive(Deserialize)]
     struct Item {
         text: String,

@@ -11,6 +11,7 @@ mod lora;
 mod material;
 mod merge;
 mod recipe;
+mod served;
 #[cfg(test)]
 mod tests;
 
@@ -19,3 +20,4 @@ pub use build::adapt;
 pub use lora::Rank;
 pub use merge::merge;
 pub use recipe::{AdapterEntry, AdapterRecipe, AdapterTeacher, Prompts};
+pub use served::served;

@@ -104,6 +104,13 @@ pub struct AdapterTeacher {
     pub mark: Option<String>,
 }
 
+impl AdapterTeacher {
+    /// How many of `rows` rows come from it.
+    pub(crate) fn rows_of(&self, rows: usize) -> usize {
+        (self.share * rows as f64).round() as usize
+    }
+}
+
 impl AdapterRecipe {
     /// Reads and checks a recipe file.
     ///
