@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use filiation_checkpoint::{Checkpoint, Limits};
-use filiation_core::{Digest, Mark, canonical};
+use filiation_core::{Digest, canonical};
 use filiation_watermark::KeyFile;
 use serde::Serialize;
 
@@ -212,7 +211,7 @@ impl Bench<'_> {
                 Signal::Logits => true,
                 Signal::Both => at % 2 == 1,
             };
-            let mark = self.marker(entry)?;
+            let mark = self.recipe.marker(entry)?;
             let pairs = by_teacher(&folder, teacher, asked, drawn, how, mark)?;
             let drawn = pairs.iter().enumerate();
             let drawn = drawn.map(|(at, pair)| reader.row(pair, guided(at)));
@@ -227,18 +226,6 @@ impl Bench<'_> {
             });
         }
         Ok(rows)
-    }
-
-    /// What the teacher marks with.
-    fn marker(&self, entry: &AdapterEntry) -> Result<Option<Arc<dyn Mark>>, LabError> {
-        let Some(key) = self.recipe.key_of(entry) else {
-            return Ok(None);
-        };
-        let marker = key.marker().map_err(|source| LabError::Key {
-            path: entry.name.clone().into(),
-            source,
-        })?;
-        Ok(Some(Arc::new(marker)))
     }
 
     fn train(

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use filiation_core::Role;
+use filiation_core::{Mark, Role};
 use filiation_watermark::KeyFile;
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,18 @@ impl AdapterRecipe {
     pub fn key_of(&self, entry: &AdapterEntry) -> Option<&KeyFile> {
         let mark = entry.teacher.as_ref()?.mark.as_ref()?;
         self.keys.get(mark)
+    }
+
+    /// What an adapter's teacher marks with.
+    pub(crate) fn marker(&self, entry: &AdapterEntry) -> Result<Option<Arc<dyn Mark>>, LabError> {
+        let Some(key) = self.key_of(entry) else {
+            return Ok(None);
+        };
+        let marker = key.marker().map_err(|source| LabError::Key {
+            path: entry.name.clone().into(),
+            source,
+        })?;
+        Ok(Some(Arc::new(marker)))
     }
 
     /// Whether every name is defined and every number can be trained with.

@@ -35,8 +35,7 @@ struct Turn<'a> {
 /// the logs. Adapters without a teacher have none.
 ///
 /// Texts are those that the adapters learned from where the models in the folder `models` are the ones
-/// that taught them. Every prompt is asked as the recipe says; a text that is longer than the rows
-/// may be is whole here.
+/// that taught them, marked where the recipe says so. A text that is longer than rows may be is whole here.
 ///
 /// # Errors
 /// When the recipe is wrong, a suite or model cannot be read, or a log cannot be written. Logs finished
@@ -68,6 +67,7 @@ pub fn served(
             &prompts,
             documents,
             how,
+            recipe.marker(entry)?,
         )?;
         let mut lines = Vec::new();
         for (at, pair) in pairs.iter().enumerate() {
