@@ -244,6 +244,83 @@ fn a_student_is_seen_open_and_closed_and_an_innocent_is_not() {
     }
 }
 
+/// A student that cuts texts in another way than its teacher: the key's tokens are found in its own, and the share of places
+/// where both begin one is told.
+#[test]
+fn a_student_with_another_tokenizer_is_seen_too() {
+    let bench = bench();
+    let write = ["watermark", "write", "models/teacher", "--key", "kgw.toml"];
+    let many = ["--drafts", "1600", "--max-tokens", "46", "--seed", "20000"];
+    let written = bench.ran(&[&write[..], &many].concat());
+    let texts = written.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let text = line["text"].as_str().expect("a text");
+        text.split_whitespace().collect::<Vec<_>>().join(" ") + "\n"
+    });
+    bench.put("taught.txt", &texts.collect::<String>());
+    let head = &RECIPE[..RECIPE.find("[marks]").expect("a table")];
+    let shapes = &RECIPE[RECIPE.find("[shapes.tiny]").expect("a table")..];
+    let shapes = &shapes[..shapes.find("[[model]]").expect("a model")];
+    let model = |name: &str, source: &str, seed: u32| {
+        format!(
+            "[[model]]\nname = \"{name}\"\nrole = \"suspect\"\nshape = \"tiny\"\nschedule = \"short\"\nseed = {seed}\n\
+             text = [{{ source = \"{source}\", from = 0, to = 1500 }}]\n"
+        )
+    };
+    let recipe = [
+        &head.replace("300", "420"),
+        "taught = \"taught.txt\"\n",
+        shapes,
+        &model("clean-1", "text", 41),
+        &model("clean-2", "text", 42),
+        &model("taught", "taught", 43),
+    ];
+    bench.put("across.toml", &recipe.concat());
+    let train = [
+        "lab",
+        "train",
+        "across.toml",
+        "--text",
+        ".",
+        "--out",
+        "across",
+    ];
+    bench.ran(&train);
+    let of = |model: &str, tokenizer: &[&str]| {
+        let begin = ["--json", "watermark", "read", model, "--key", "kgw.toml"];
+        let end = [
+            "--control",
+            "across/clean-1",
+            "--text",
+            "marked.jsonl",
+            "--decoys",
+            "39",
+        ];
+        bench.json(&[&begin[..], &end, tokenizer].concat())
+    };
+    let own = ["--tokenizer", "models/teacher"];
+    let taught = of("across/taught", &own);
+    let key = &taught["keys"][0];
+    let kept = key["kept"].as_f64().expect("a share");
+    assert!(kept > 0.1 && kept < 0.99, "{key}");
+    assert!(key["header"]["unaligned"].as_u64() > Some(0), "{key}");
+    assert!(p(&taught) < -6.0, "{taught}");
+    assert!(p(&of("across/clean-2", &own)) > -3.0);
+    let read = [
+        "watermark",
+        "read",
+        "across/taught",
+        "--key",
+        "kgw.toml",
+        "--text",
+        "marked.jsonl",
+    ];
+    bench.refused(
+        &read,
+        "`vocabulary` is 420, expected at most 300, the key's",
+    );
+}
+
 #[test]
 fn two_sides_find_what_one_finds_and_check_each_other() {
     let bench = bench();
