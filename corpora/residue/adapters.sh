@@ -16,7 +16,7 @@ for suite in chat reasoning code; do
 done > "$out/prompts.jsonl"
 
 [ -e "$out/marked.jsonl" ] || {
-  "$filiation" watermark write "$models/smollm2" --key "$key" --prompts "$out/prompts.jsonl" --drafts 240 \
+  "$filiation" watermark write "$models/smollm2" --key "$key" --prompts "$out/prompts.jsonl" --drafts 120 \
     --max-tokens 72 --seed 900000 > "$out/marked.part"
   mv "$out/marked.part" "$out/marked.jsonl"
 }
@@ -38,7 +38,7 @@ export_one() {
   case $2 in
     open) set -- --text "$out/marked.jsonl" ;;
     closed)
-      set -- --prompts "$out/prompts.jsonl" --drafts 240 --max-tokens 72 --draft-seed 5000 --order "$out/marked.jsonl"
+      set -- --prompts "$out/prompts.jsonl" --drafts 120 --max-tokens 72 --draft-seed 5000 --order "$out/marked.jsonl"
       ;;
   esac
   "$filiation" watermark export "$at" --width 1 --tokenizer "$tokenizer" --out "$file.part" "$@" > /dev/null

@@ -75,19 +75,19 @@ done
 # long MARK: the length of the long reading.
 long() { case $1 in *-1) echo closed-3200 ;; *) echo closed-25600 ;; esac; }
 
-# A hundred more under the keys of the texts.
+# innocents MARK: a hundred models more that saw nothing under its key: of no teacher, or of one that marks under other keys.
 innocents() {
-  for mark in kgw-1 kgw-2; do
-    modes=$1
-    [ "$modes" != long ] || modes=$(long "$mark")
-    for n in $(seq 25); do
-      for model in "wordnet-0-$n" "webster-0-$n" "taught-30-$n" "wordnet-0-$((n + 25))"; do
-        read_one "innocent-$model" "$mark" "" "$modes"
-      done
-    done
+  for n in $(seq 50); do echo "innocent-wordnet-0-$n"; done
+  for n in $(seq 6); do echo "innocent-webster-0-$n"; done
+  for other in kgw-1 kgw-2 kgw-4 gumbel-1 gumbel-2 gumbel-4 synthid-1 synthid-2 synthid-4; do
+    [ "$other" = "$1" ] || for share in 100 30 10 5 1; do echo "student-$other-$share"; done
   done
+  case $1 in kgw-1) ten=kgw-2 ;; *) ten=kgw-1 ;; esac
+  for i in $(seq 10); do echo "ten-$ten-5-$i"; done
 }
-innocents "open closed"
+for mark in kgw-1 kgw-2; do
+  for innocent in $(innocents $mark); do read_one "$innocent" "$mark"; done
+done
 # How the evidence grows with what is written: of two students that are not among the ten.
 for n in 1600 3200 6400 12800; do
   for mark in kgw-1 kgw-2; do read_one "student-$mark-5" "$mark" "" "closed-$n"; done
@@ -101,5 +101,7 @@ for mark in kgw-4 gumbel-1 gumbel-2 gumbel-4 synthid-1 synthid-2 synthid-4; do
     for model in "clean-0-$((i + 1))" "unmarked-100-$i"; do read_one "$model" "$mark"; done
   done
 done
-innocents long
+for mark in kgw-1 kgw-2; do
+  for innocent in $(innocents $mark); do read_one "$innocent" "$mark" "" "$(long "$mark")"; done
+done
 python3 "$here/table.py" "$here/results.jsonl" "$out/readings"

@@ -9,7 +9,6 @@ import pathlib
 import sys
 
 SHARES = ["100", "30", "10", "5", "1"]
-INNOCENT = ("clean-", "unmarked-", "innocent-")
 
 
 def gather(folder):
@@ -53,7 +52,7 @@ def cells(rows):
 def growth(rows):
     print("| texts | " + " | ".join(f"kgw, {w}: tokens | z | log10 p" for w in "12") + " |")
     print("|---:|" + "---:|" * 6)
-    of = {(r["mark"], drafts(r["mode"])): r for r in rows if r["model"] in ("student-kgw-1-5", "student-kgw-2-5")}
+    of = {(r["mark"], drafts(r["mode"])): r for r in rows if r["model"] == f"student-{r['mark']}-5"}
     for n in sorted({n for _, n in of if n}):
         told = []
         for mark in ["kgw-1", "kgw-2"]:
@@ -69,7 +68,7 @@ def growth(rows):
 def tens(rows):
     print("| mark, width | reading | texts | p < 10⁻⁶ | log10 p |")
     print("|---|---|---:|---|---|")
-    ten = [r for r in rows if r["model"].startswith("ten-")]
+    ten = [r for r in rows if r["model"].startswith(f"ten-{r['mark']}-")]
     for mark, mode in sorted({(r["mark"], r["mode"]) for r in ten}, key=lambda m: (m[0], drafts(m[1]))):
         of = [r["log10_p"] for r in ten if (r["mark"], r["mode"]) == (mark, mode)]
         told = ", ".join(shown(p) for p in sorted(of))
@@ -79,20 +78,20 @@ def tens(rows):
 
 
 def innocents(rows):
-    print("| reading | texts | models | pairs of model and key | keys | p < 10⁻⁶ | p < 0.01 | p < 0.05 | least log10 p |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    clean = [r for r in rows if r["model"].startswith(INNOCENT)]
-    long = {"closed-3200": "closed-long", "closed-25600": "closed-long"}
-    mode_of = lambda r: long.get(r["mode"], r["mode"])
-    told = {"open": ("open", "800, fed"), "closed": ("closed", "800"), "closed-long": ("closed", "3,200 and 25,600")}
-    for mode, (reading, texts) in told.items():
-        of = [r for r in clean if mode_of(r) == mode]
-        if of:
-            ps = [r["log10_p"] for r in of if r["log10_p"] is not None]
-            models, keys = len({r["model"] for r in of}), len({(r["mark"], r["key"]) for r in of})
-            below = [sum(p < bar for p in ps) for bar in (-6, -2, -1.30103)]
-            print(f"| {reading} | {texts} | {models} | {len(of)} | {keys} | " + " | ".join(map(str, below))
-                  + f" | {min(ps):.2f} |".replace("-", "−"))
+    print("| key | reading | texts | models | readings | p < 10⁻⁶ | p < 0.01 | p < 0.05 | least log10 p |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    taught = lambda r: r["model"].startswith(("student-", "ten-")) and f"-{r['mark']}-" in r["model"]
+    named = lambda r: f"of {r['mark'].replace('-', ', ')}" if r["key"] == r["mark"] else "others"
+    clean = [(named(r), r["mode"], r) for r in rows if not taught(r)]
+    order = lambda k: ("kgw" not in k[0], k[0] == "others", k[0], drafts(k[1]))
+    for key, mode in sorted({(key, mode) for key, mode, _ in clean}, key=order):
+        of = [r for k, m, r in clean if (k, m) == (key, mode)]
+        ps = [r["log10_p"] for r in of if r["log10_p"] is not None]
+        below = " | ".join(str(sum(p < bar for p in ps)) for bar in (-6, -2, -1.30103))
+        texts = f"{drafts(mode):,}" if drafts(mode) else "800, fed"
+        least = f"{min(ps):.2f}".replace("-", "−")
+        print(f"| {key} | {mode.split('-')[0]} | {texts} | {len({r['model'] for r in of})} | {len(of)} | {below} | {least} |")
+    print()
 
 
 def adapters(rows):
