@@ -1,6 +1,6 @@
 #!/bin/sh
-# Trains the adapters of adapters.toml, merges them, and reads them and innocents under the key of the mark, held against their
-# base: adapters.jsonl and its table. Goes on where it was stopped.
+# Trains the adapters of adapters.toml, merges them, and reads them and innocents under the key of the mark (open), held against
+# their base: adapters.jsonl and its table. Goes on where it was stopped.
 #
 # usage: corpora/residue/adapters.sh TEXT MODELS PILOT OUT [FILIATION]
 #   TEXT has wordnet-pairs.txt and webster-pairs.txt (corpora/pilot-real/fetch-text.sh), MODELS smollm2 and gemma3
@@ -20,38 +20,33 @@ done > "$out/prompts.jsonl"
     --max-tokens 72 --seed 900000 > "$out/marked.part"
   mv "$out/marked.part" "$out/marked.jsonl"
 }
+head -n 40 "$out/marked.jsonl" > "$out/few.jsonl"
 
 folder() {
   case $1 in
     smollm2 | gemma3) echo "$models/$1" ;;
-    *-marked-* | *-unmarked-*) echo "$out/merged/$1" ;;
+    *-marked-*) echo "$out/merged/$1" ;;
     *) echo "$pilot/$1" ;;
   esac
 }
 
-# export_one MODEL MODE: open, of fresh marked texts; closed, in what it writes to prompts that no adapter was trained on.
+# export_one MODEL: what it finds likely in fresh marked texts, answers to prompts that no adapter was trained on.
 export_one() {
-  file=$out/tuples/$1.$2
+  file=$out/tuples/$1.open
   [ -e "$file" ] && return
-  tokenizer=$models/smollm2/tokenizer.json
-  at=$(folder "$1")
-  case $2 in
-    open) set -- --text "$out/marked.jsonl" ;;
-    closed)
-      set -- --prompts "$out/prompts.jsonl" --drafts 120 --max-tokens 72 --draft-seed 5000 --order "$out/marked.jsonl"
-      ;;
-  esac
-  "$filiation" watermark export "$at" --width 1 --tokenizer "$tokenizer" --out "$file.part" "$@" > /dev/null
+  case $1 in gemma3*) texts=$out/few.jsonl ;; *) texts=$out/marked.jsonl ;; esac
+  "$filiation" watermark export "$(folder "$1")" --width 1 --tokenizer "$models/smollm2/tokenizer.json" \
+    --text "$texts" --out "$file.part" > /dev/null
   mv "$file.part" "$file"
 }
 
-# read_one MODEL BASE MODE: held against the base.
+# read_one MODEL BASE: held against the base.
 read_one() {
-  reading=$out/readings/$1.smollm2-1.smollm2-1.$3.json
+  reading=$out/readings/$1.smollm2-1.smollm2-1.open.json
   [ -e "$reading" ] && return
-  export_one "$2" "$3"
-  export_one "$1" "$3"
-  "$filiation" --json watermark score "$out/tuples/$1.$3" --key "$key" --control "$out/tuples/$2.$3" > "$reading.part"
+  export_one "$2"
+  export_one "$1"
+  "$filiation" --json watermark score "$out/tuples/$1.open" --key "$key" --control "$out/tuples/$2.open" --decoys 39 > "$reading.part"
   mv "$reading.part" "$reading"
 }
 
@@ -60,12 +55,7 @@ for adapter in "$out"/adapters/*/; do
   name=$(basename "$adapter")
   [ -f "$out/merged/$name/config.json" ] || "$filiation" lab merge "$models/${name%%-*}" "$adapter" --out "$out/merged/$name"
 done
-for share in 100 30 10 5; do read_one smollm2-marked-$share smollm2 open; done
-for model in smollm2-unmarked-100 smollm2-wordnet smollm2-jargon smollm2-both smollm2-from-gemma3-100; do
-  read_one $model smollm2 open
-done
-for model in gemma3-marked-100 gemma3-from-smollm2-100 gemma3-webster; do read_one $model gemma3 open; done
-for model in smollm2-marked-100 smollm2-marked-30 smollm2-marked-10 smollm2-marked-5 smollm2-unmarked-100 smollm2-wordnet; do
-  read_one $model smollm2 closed
-done
+for share in 100 30 10 5; do read_one smollm2-marked-$share smollm2; done
+for model in smollm2-wordnet smollm2-from-gemma3-100; do read_one $model smollm2; done
+read_one gemma3-from-smollm2-100 gemma3
 python3 "$here/table.py" "$here/adapters.jsonl" "$out/readings"
