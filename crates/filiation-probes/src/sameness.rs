@@ -18,6 +18,7 @@
 //! not. A small difference that is real is found with enough answers, and is then no sign of another model by
 //! itself.
 
+mod choices;
 mod logprobs;
 
 use std::collections::BTreeMap;
@@ -25,22 +26,16 @@ use std::collections::BTreeMap;
 use filiation_core::{
     Answer, Digest, ModelError, Prompt, Request, RequestId, Role, Sampling, Want, canonical,
 };
-use filiation_stats::anytime::{Categorical, RankBetting, Wealth};
+use filiation_stats::anytime::{RankBetting, Wealth};
 use filiation_stats::{AnswerPair, HammingMmd, StatsError, code_points};
 use serde::Serialize;
 
+use self::choices::Choices;
 use self::logprobs::Logprobs;
 pub use self::logprobs::LogprobsFound;
 
 /// Characters of a text that are compared.
 const CHARACTERS: usize = 1000;
-/// Tokens that a one-word answer may take.
-const WORD: u32 = 8;
-/// Answers to a choice: fewer questions asked often say more than many asked a few times, since another
-/// model's answers must be learned.
-const OFTEN: usize = 16;
-/// Least probability of an answer in a reference: none is impossible.
-const FLOOR: f64 = 1e-4;
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,7 +78,7 @@ impl Default for SamenessOptions {
 pub struct Sameness {
     options: SamenessOptions,
     texts: Vec<Texts>,
-    cells: Vec<Cell>,
+    choices: Choices,
     logprobs: Logprobs,
 }
 
@@ -91,13 +86,6 @@ pub struct Sameness {
 struct Texts {
     recorded: Vec<String>,
     fresh: Vec<Request>,
-}
-
-#[derive(Debug, Clone)]
-struct Cell {
-    prompt: Prompt,
-    options: Vec<String>,
-    reference: Vec<f64>,
 }
 
 /// What came of texts of which several were recorded.
@@ -168,7 +156,7 @@ impl Sameness {
         RankBetting::new(options.samples)?;
         Ok(Self {
             texts: texts(recorded, &options),
-            cells: cells(recorded, options.choices / OFTEN),
+            choices: Choices::plan(recorded, options),
             logprobs: Logprobs::plan(recorded, &options)?,
             options,
         })
@@ -176,7 +164,7 @@ impl Sameness {
 
     /// Whether there is anything to compare.
     pub fn is_empty(&self) -> bool {
-        self.texts.is_empty() && self.cells.is_empty() && self.logprobs.is_empty()
+        self.texts.is_empty() && self.choices.is_empty() && self.logprobs.is_empty()
     }
 
     /// The fresh texts to draw.
@@ -211,7 +199,7 @@ impl Sameness {
         }
         found.texts = self.several(&fresh)?;
         found.lone = self.lone(&fresh)?;
-        self.choices(answer, &mut found)?;
+        found.choices = self.choices.compare(answer, &mut found.failed)?;
         found.logprobs = self.logprobs.compare(answer, &mut found.failed)?;
         Ok(found)
     }
@@ -256,70 +244,6 @@ impl Sameness {
         let wealth = gambler.wealth();
         Ok((wealth.steps > 0).then(|| wealth.into()))
     }
-
-    fn choices<E: From<StatsError>>(
-        &self,
-        answer: Ask<'_, E>,
-        found: &mut SamenessFound,
-    ) -> Result<(), E> {
-        if self.cells.is_empty() {
-            return Ok(());
-        }
-        // Of one model by two engines a bet gains at most this by the noise between them.
-        let tolerance = (0.5 + 0.5 * self.options.noise.exp()).ln();
-        let references: Vec<Vec<f64>> = self.cells.iter().map(|c| c.reference.clone()).collect();
-        let mut gambler = Categorical::new(&references, tolerance)?;
-        let rounds = self.options.choices / self.cells.len();
-        for round in 0..rounds {
-            let requests: Vec<Request> = self
-                .cells
-                .iter()
-                .enumerate()
-                .map(|(i, c)| self.ask(i, c, round))
-                .collect();
-            for (i, (outcome, cell)) in answer(&requests)?.into_iter().zip(&self.cells).enumerate()
-            {
-                match outcome {
-                    Ok(Answer::Completion(said)) => {
-                        gambler.bet(i, cell.answer(&said.text))?;
-                    }
-                    _ => found.failed += 1,
-                }
-            }
-            if gambler.wealth().log10_e >= self.options.enough.log10() {
-                break;
-            }
-        }
-        let wealth = gambler.wealth();
-        found.choices = (wealth.steps > 0).then(|| wealth.into());
-        Ok(())
-    }
-
-    fn ask(&self, cell: usize, of: &Cell, round: usize) -> Request {
-        let id = format!("sameness/choice-{cell}/{round}");
-        request(id, &of.prompt, WORD, 1.0, 1.0, self.options.seed)
-    }
-}
-
-impl Cell {
-    /// The option that a text begins with; else "anything else", which comes last. A longer word is
-    /// another answer: what was recorded is the probability of the option's own tokens.
-    fn answer(&self, text: &str) -> usize {
-        let text = text.trim_start();
-        let begins = |option: &String| {
-            let rest = text.strip_prefix(option.trim_start());
-            rest.is_some_and(|rest| !(option.ends_with(goes_on) && rest.starts_with(goes_on)))
-        };
-        let found = self.options.iter().position(begins);
-        found.unwrap_or(self.options.len())
-    }
-}
-
-// Whether a character makes one word with another beside it: scripts without spaces do not.
-fn goes_on(c: char) -> bool {
-    let unspaced =
-        matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{2e80}'..='\u{a4cf}' | '\u{f900}'..='\u{faff}');
-    c.is_alphanumeric() && !unspaced
 }
 
 // The seed is other than that of any recorded text, which hangs on the name of its item.
@@ -398,27 +322,6 @@ fn texts(recorded: &[(Want, Outcome)], options: &SamenessOptions) -> Vec<Texts> 
                 .collect(),
         })
         .collect()
-}
-
-fn cells(recorded: &[(Want, Outcome)], most: usize) -> Vec<Cell> {
-    let cell = |(want, outcome): &(Want, Outcome)| {
-        let (Want::Choice { prompt, options }, Ok(Answer::Choice(choice))) = (want, outcome) else {
-            return None;
-        };
-        let mut p: Vec<f64> = choice.logprobs.iter().map(|l| l.exp()).collect();
-        p.push((1.0 - p.iter().sum::<f64>()).max(0.0));
-        p.iter_mut().for_each(|p| *p = p.max(FLOOR));
-        let sum: f64 = p.iter().sum();
-        let sound = sum.is_finite() && p.len() == options.len() + 1;
-        sound.then(|| Cell {
-            prompt: prompt.clone(),
-            options: options.clone(),
-            reference: p.iter().map(|p| p / sum).collect(),
-        })
-    };
-    let all: Vec<Cell> = recorded.iter().filter_map(cell).collect();
-    let n = all.len().min(most.max(1));
-    (0..n).map(|i| all[i * all.len() / n].clone()).collect()
 }
 
 fn sequence(text: &str) -> Vec<u32> {
