@@ -46,7 +46,7 @@ read_one() {
   [ -e "$reading" ] && return
   export_one "$2"
   export_one "$1"
-  "$filiation" --json watermark score "$out/tuples/$1.open" --key "$key" --control "$out/tuples/$2.open" --decoys 39 > "$reading.part"
+  "$filiation" --json watermark score "$out/tuples/$1.open" --key "$key" --control "$out/tuples/$2.open" --decoys 0 > "$reading.part"
   mv "$reading.part" "$reading"
 }
 
