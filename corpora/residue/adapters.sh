@@ -1,5 +1,5 @@
 #!/bin/sh
-# Trains the adapters of adapters.toml, merges them, and reads them and innocents under the key of the mark (open), held against
+# Trains the adapters of adapters.toml, merges them, and reads them and innocents under the key of the mark, held against
 # their base: adapters.jsonl and its table. Goes on where it was stopped.
 #
 # usage: corpora/residue/adapters.sh TEXT MODELS PILOT OUT [FILIATION]
@@ -30,23 +30,29 @@ folder() {
   esac
 }
 
-# export_one MODEL: what it finds likely in fresh marked texts, answers to prompts that no adapter was trained on.
+# export_one MODEL MODE: what it finds likely in fresh marked texts, answers to prompts that no adapter was trained on (open), and in
+# 240 answers of its own to those prompts (closed).
 export_one() {
-  file=$out/tuples/$1.open
+  file=$out/tuples/$1.$2
   [ -e "$file" ] && return
   case $1 in gemma3*) texts=$out/few.jsonl ;; *) texts=$out/marked.jsonl ;; esac
+  case $2 in
+    open) how="--text $texts" ;;
+    closed) how="--drafts 240 --prompts $out/prompts.jsonl --max-tokens 72 --draft-seed 5000 --order $texts" ;;
+  esac
+  # Unquoted: several words.
   "$filiation" watermark export "$(folder "$1")" --width 1 --tokenizer "$models/smollm2/tokenizer.json" \
-    --text "$texts" --out "$file.part" > /dev/null
+    $how --out "$file.part" > /dev/null
   mv "$file.part" "$file"
 }
 
-# read_one MODEL BASE: held against the base.
+# read_one MODEL BASE MODE: held against the base.
 read_one() {
-  reading=$out/readings/$1.smollm2-1.smollm2-1.open.json
+  reading=$out/readings/$1.smollm2-1.smollm2-1.$3.json
   [ -e "$reading" ] && return
-  export_one "$2"
-  export_one "$1"
-  "$filiation" --json watermark score "$out/tuples/$1.open" --key "$key" --control "$out/tuples/$2.open" --decoys 0 > "$reading.part"
+  export_one "$2" "$3"
+  export_one "$1" "$3"
+  "$filiation" --json watermark score "$out/tuples/$1.$3" --key "$key" --control "$out/tuples/$2.$3" --decoys 0 > "$reading.part"
   mv "$reading.part" "$reading"
 }
 
@@ -55,7 +61,12 @@ for adapter in "$out"/adapters/*/; do
   name=$(basename "$adapter")
   [ -f "$out/merged/$name/config.json" ] || "$filiation" lab merge "$models/${name%%-*}" "$adapter" --out "$out/merged/$name"
 done
-for share in 100 30 10 5; do read_one smollm2-marked-$share smollm2; done
-for model in smollm2-wordnet smollm2-from-gemma3-100; do read_one $model smollm2; done
-read_one gemma3-from-smollm2-100 gemma3
+for share in 100 30 10 5; do
+  read_one smollm2-marked-$share smollm2 open
+  for mode in open closed; do read_one smollm2-marked-long-$share smollm2 $mode; done
+done
+for model in smollm2-wordnet smollm2-from-gemma3-100; do
+  for mode in open closed; do read_one $model smollm2 $mode; done
+done
+read_one gemma3-from-smollm2-100 gemma3 open
 python3 "$here/table.py" "$here/adapters.jsonl" "$out/readings"
