@@ -36,13 +36,12 @@ export_one() {
   file=$out/tuples/$1.$2
   [ -e "$file" ] && return
   case $1 in gemma3*) texts=$out/few.jsonl ;; *) texts=$out/marked.jsonl ;; esac
+  model=$(folder "$1")
   case $2 in
-    open) how="--text $texts" ;;
-    closed) how="--drafts 240 --prompts $out/prompts.jsonl --max-tokens 72 --draft-seed 5000 --order $texts" ;;
+    open) set -- --text "$texts" ;;
+    closed) set -- --drafts 240 --prompts "$out/prompts.jsonl" --max-tokens 72 --draft-seed 5000 --order "$texts" ;;
   esac
-  # Unquoted: several words.
-  "$filiation" watermark export "$(folder "$1")" --width 1 --tokenizer "$models/smollm2/tokenizer.json" \
-    $how --out "$file.part" > /dev/null
+  "$filiation" watermark export "$model" --width 1 --tokenizer "$models/smollm2/tokenizer.json" --out "$file.part" "$@" > /dev/null
   mv "$file.part" "$file"
 }
 
@@ -65,8 +64,8 @@ for share in 100 30 10 5; do
   read_one smollm2-marked-$share smollm2 open
   for mode in open closed; do read_one smollm2-marked-long-$share smollm2 $mode; done
 done
-for model in smollm2-wordnet smollm2-from-gemma3-100; do
-  for mode in open closed; do read_one $model smollm2 $mode; done
+for innocent in smollm2-wordnet smollm2-from-gemma3-100; do
+  for mode in open closed; do read_one $innocent smollm2 $mode; done
 done
 read_one gemma3-from-smollm2-100 gemma3 open
 python3 "$here/table.py" "$here/adapters.jsonl" "$out/readings"

@@ -1,5 +1,5 @@
-"""The tables of docs/watermarks.md on standard output, from results.jsonl or adapters.jsonl; with READINGS of make.sh or adapters.sh
-that file is made of them first.
+"""The tables of docs/watermarks.md on standard output, from results.jsonl, across.jsonl or adapters.jsonl; with READINGS of make.sh, across.sh or
+adapters.sh that file is made of them first.
 
 usage: table.py RESULTS [READINGS]
 """

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use filiation_audit::{Entry, Run};
 use filiation_core::{Request, Role, Want};
+use filiation_probes::divergence::tlu_did::PLANNED_EFFECT;
 use filiation_stats::anytime::Betting;
 use serde::Serialize;
 use tabled::builder::Builder;
@@ -34,7 +35,7 @@ pub(crate) struct Plan {
     like: Option<PathBuf>,
     /// The lead of a teacher over its closest rival for which evidence is expected: mean over standard
     /// deviation of the differences between prompts.
-    #[arg(long, value_name = "D", default_value_t = 0.3)]
+    #[arg(long, value_name = "D", default_value_t = PLANNED_EFFECT)]
     lead: f64,
     #[command(flatten)]
     asked: Asked,

@@ -32,7 +32,9 @@ pub(crate) enum Teacher {
 /// always asked anew; a collection that follows on the same day goes by what was found.
 ///
 /// With `--against PACK` it is also asked whether it is still the model that was recorded: fresh texts
-/// beside recorded ones, and one-word answers against the recorded choices.
+/// beside recorded ones, one-word answers against the recorded choices, and log-probabilities, where it gives
+/// them, beside those recorded. Against an engine known to serve the recorded weights the bound that is told for
+/// these is the `--noise` for others.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     filiation teacher doctor openai:MODEL\n  \
@@ -57,7 +59,7 @@ pub(crate) struct Doctor {
     /// Questions whose log-probabilities are asked again, at most.
     #[arg(long, value_name = "N", default_value_t = SamenessOptions::default().logprobs, requires = "against")]
     logprobs: usize,
-    /// How far log-probabilities of one model may lie apart between two engines, nats.
+    /// How far log-probabilities of one model may lie apart between two engines, nats; below 0.9.
     #[arg(long, value_name = "NATS", default_value_t = SamenessOptions::default().noise, requires = "against")]
     noise: f64,
     /// Seed of what is random.

@@ -25,6 +25,7 @@ mod stream;
 mod uplift;
 
 use stream::Buying;
+pub use stream::PLANNED_EFFECT;
 
 /// Nats to which what one token gained is held, and the difference of two teachers at one prompt.
 const CLIP: f64 = 1.0;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use filiation_core::{Answer, ModelError, Request, RequestId, Role, Want};
+use filiation_core::{Answer, Digest, ModelError, Request, RequestId, Role, Want};
 use filiation_stats::anytime::Betting;
 use filiation_stats::{StatsError, moments, student_t_quantile};
 use serde::Serialize;
@@ -11,6 +11,8 @@ use super::{Ask, Outcome, SamenessOptions};
 
 /// Nats; what lies further apart counts as this.
 const FURTHEST: f64 = 3.0;
+/// Nats; with more the bets would be too timid to say anything.
+const MOST_NOISE: f64 = 0.9;
 /// Mean over standard deviation that another model is expected to have: between two small models of different
 /// makers it is about 1.
 const EFFECT: f64 = 1.0;
@@ -58,8 +60,7 @@ impl Logprobs {
             );
             if let (true, Ok(answer)) = (kind, outcome) {
                 let key = format!("{}/{}", options.seed, want.key());
-                let key = filiation_core::Digest::of(key.as_bytes());
-                questions.insert(key, (want.clone(), answer.clone()));
+                questions.insert(Digest::of(key.as_bytes()), (want.clone(), answer.clone()));
             }
         }
         Ok(Self {
@@ -132,6 +133,13 @@ impl Logprobs {
 }
 
 fn gambler(noise: f64) -> Result<Betting, StatsError> {
+    if !(0.0..MOST_NOISE).contains(&noise) {
+        return Err(StatsError::Domain {
+            name: "noise",
+            got: noise,
+            expected: "at least 0 and below 0.9 nats",
+        });
+    }
     Betting::planned(noise / FURTHEST, EFFECT)
 }
 

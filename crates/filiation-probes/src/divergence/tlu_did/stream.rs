@@ -24,7 +24,7 @@ const FIRST: usize = 5;
 /// Sizes of the median difference to which the next is held.
 const SIZES: f64 = 3.0;
 /// The effect (mean over standard deviation of the differences) that is planned for.
-const PLANNED_EFFECT: f64 = 0.3;
+pub const PLANNED_EFFECT: f64 = 0.3;
 /// One in so many leads of interest may be given up by mistake.
 const MISTAKEN: f64 = 20.0;
 
