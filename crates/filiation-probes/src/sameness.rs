@@ -7,7 +7,7 @@
 //! - **lone texts**, one for a prompt: whether it is less like fresh ones than they are like each other, by
 //!   its rank among them, sequentially ([`RankBetting`]);
 //! - **choices**: fresh one-word answers against the recorded distribution of each cell, sequentially
-//!   ([`Categorical`]);
+//!   ([`Categorical`](filiation_stats::anytime::Categorical));
 //! - **log-probabilities** of choices, of next tokens and of given texts, where the endpoint gives them: how
 //!   far they lie from the recorded ones, sequentially ([`Betting`](filiation_stats::anytime::Betting)).
 //!
