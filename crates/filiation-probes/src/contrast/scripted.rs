@@ -57,6 +57,16 @@ impl<'a> Script<'a> {
         self
     }
 
+    /// The same with the first `most` parties of a role.
+    pub(crate) fn keeping(mut self, role: Role, most: usize) -> Self {
+        let mut kept = 0;
+        self.parties.retain(|p| {
+            kept += usize::from(p.role == role);
+            p.role != role || kept <= most
+        });
+        self
+    }
+
     pub(crate) fn measure(&self) -> Result<Statistic, Abstention> {
         let seen = Observations::new(&self.parties, &self.answers);
         self.probe.measure(&seen)

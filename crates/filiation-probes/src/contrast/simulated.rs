@@ -122,6 +122,19 @@ impl World {
         self
     }
 
+    /// The same with the first `most` parties of a role.
+    pub(crate) fn keeping(&self, role: Role, most: usize) -> Self {
+        let mut left = Self::new(self.seed);
+        let mut kept = 0;
+        for (party, chain) in self.parties.iter().zip(&self.chains) {
+            kept += usize::from(party.role == role);
+            if party.role != role || kept <= most {
+                left = left.with(&party.name, party.role, chain);
+            }
+        }
+        left
+    }
+
     /// What every party answers to the probe's plan. A teacher's texts depend on its chain, the
     /// request and the seed: not on names or order.
     pub(crate) fn answers(&self, probe: &dyn Probe) -> Answers {

@@ -106,26 +106,13 @@ fn reason(world: &World, cells: usize) -> Reason {
         .reason
 }
 
-fn without(world: &World, role: Role, keep: usize) -> World {
-    let mut left = World::new(world.seed);
-    let mut kept = 0;
-    for (party, chain) in world.parties.iter().zip(&world.chains) {
-        let of_role = party.role == role;
-        if !of_role || kept < keep {
-            left = left.with(&party.name, party.role, chain);
-        }
-        kept += usize::from(of_role);
-    }
-    left
-}
-
 #[test]
 fn abstains_where_parties_or_cells_are_missing() {
     let truth = Truth::new(8);
     let world = truth.world(&truth.innocent, &[]);
-    assert_eq!(reason(&without(&world, Role::Base, 0), 16), Reason::NoBase);
+    assert_eq!(reason(&world.keeping(Role::Base, 0), 16), Reason::NoBase);
     assert_eq!(
-        reason(&without(&world, Role::Teacher, 1), 16),
+        reason(&world.keeping(Role::Teacher, 1), 16),
         Reason::TooFewTeachers
     );
     assert_eq!(reason(&world, 9), Reason::TooFewAnswers);

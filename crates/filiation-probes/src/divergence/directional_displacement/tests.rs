@@ -289,12 +289,7 @@ fn abstains_where_parties_or_positions_are_missing_or_say_nothing() {
         (Role::Base, 0, Reason::NoBase),
         (Role::Teacher, 1, Reason::TooFewTeachers),
     ] {
-        let mut left = case.script(&probe, &suspect);
-        let mut kept = 0;
-        left.parties.retain(|p| {
-            kept += usize::from(p.role == role);
-            p.role != role || kept <= keep
-        });
+        let left = case.script(&probe, &suspect).keeping(role, keep);
         assert_eq!(refused(&left).reason, wanted);
     }
     let mut silent = case.script(&probe, &suspect);

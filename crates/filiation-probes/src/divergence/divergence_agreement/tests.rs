@@ -190,12 +190,7 @@ fn abstains_where_parties_answers_or_divergence_are_missing() {
         (Role::Base, 0, Reason::NoBase),
         (Role::Teacher, 1, Reason::TooFewTeachers),
     ] {
-        let mut left = case.script(&probe, &suspect);
-        let mut kept = 0;
-        left.parties.retain(|p| {
-            kept += usize::from(p.role == role);
-            p.role != role || kept <= keep
-        });
+        let left = case.script(&probe, &suspect).keeping(role, keep);
         assert_eq!(reason(left).reason, wanted);
     }
     // Empty, and cut short: no answers.

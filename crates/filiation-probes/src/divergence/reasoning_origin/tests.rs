@@ -98,21 +98,12 @@ fn abstains_where_parties_answers_or_new_steps_are_missing() {
             .reason
     };
     let all: &dyn Fn(&str, &RequestId) -> bool = &|_, _| true;
-    let without = |role: Role, keep: usize| {
-        let mut left = World::new(world.seed);
-        let mut kept = 0;
-        for (party, chain) in world.parties.iter().zip(&world.chains) {
-            let of_role = party.role == role;
-            if !of_role || kept < keep {
-                left = left.with(&party.name, party.role, chain);
-            }
-            kept += usize::from(of_role);
-        }
-        left
-    };
-    assert_eq!(reason(&without(Role::Base, 0), 30, all), Reason::NoBase);
     assert_eq!(
-        reason(&without(Role::Teacher, 1), 30, all),
+        reason(&world.keeping(Role::Base, 0), 30, all),
+        Reason::NoBase
+    );
+    assert_eq!(
+        reason(&world.keeping(Role::Teacher, 1), 30, all),
         Reason::TooFewTeachers
     );
     assert_eq!(reason(&world, 19, all), Reason::NotSupported);

@@ -73,21 +73,9 @@ fn abstains_where_parties_or_prompts_are_missing() {
         let refused = world.measure(&probe(prompts));
         refused.expect_err("an abstention").reason
     };
-    let without = |role: Role, keep: usize| {
-        let mut left = World::new(world.seed);
-        let mut kept = 0;
-        for (party, chain) in world.parties.iter().zip(&world.chains) {
-            let of_role = party.role == role;
-            if !of_role || kept < keep {
-                left = left.with(&party.name, party.role, chain);
-            }
-            kept += usize::from(of_role);
-        }
-        left
-    };
-    assert_eq!(reason(&without(Role::Base, 0), 30), Reason::NoBase);
+    assert_eq!(reason(&world.keeping(Role::Base, 0), 30), Reason::NoBase);
     assert_eq!(
-        reason(&without(Role::Teacher, 1), 30),
+        reason(&world.keeping(Role::Teacher, 1), 30),
         Reason::TooFewTeachers
     );
     assert_eq!(reason(&world, 19), Reason::TooFewAnswers);

@@ -231,12 +231,7 @@ fn abstains_where_parties_controls_errors_or_answers_are_missing() {
         (Role::Teacher, 1, Reason::TooFewTeachers),
         (Role::Control, 2, Reason::TooFewAnswers),
     ] {
-        let mut left = case.script(&probe, &suspect);
-        let mut kept = 0;
-        left.parties.retain(|p| {
-            kept += usize::from(p.role == role);
-            p.role != role || kept <= keep
-        });
+        let left = case.script(&probe, &suspect).keeping(role, keep);
         assert_eq!(refused(&left).reason, wanted);
     }
     let mut silent = case.script(&probe, &suspect);
