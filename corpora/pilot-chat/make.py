@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Writes what the pilot of the chat probes is made from: text, prompts and recipe.
 
-    python3 corpora/pilot-chat/make.py DIR
+    python3 corpora/pilot-chat/make.py DIR [DECLINED [NAMES]]
+
+DECLINED requests of everyone's own (9 where nothing is said), and NAMES that there are for models and for vendors (all that are
+listed): a world of nervous models with few names is `24 8`.
 
 The world is made up, sentence by sentence, by a seeded generator: nobody's text is in it. Its prompts are those of
 `probes/` in Latin script (and made-up questions with twins drawn by lot), each answered in one line. Everyone has
@@ -38,7 +41,8 @@ def suite(name):
 
 
 class World:
-    def __init__(self):
+    def __init__(self, declined=9, names=26):
+        self.declined, self.models, self.vendors = declined, MODELS[:names], VENDORS[:names]
         self.rng = random.Random(20260901)
         self.prompts = suite("names.jsonl") + suite("refusals.jsonl") + suite("identities.jsonl")
         self.choices = [c for c in suite("choices.jsonl") if c["language"] == "en"]
@@ -64,10 +68,10 @@ class World:
         name = lambda: f"{r.choice(FIRST)} {r.choice(LAST)}"
         own = {
             "names": [name() for _ in range(6)],
-            "declines": r.sample(self.domain("refusal"), 9),
+            "declines": r.sample(self.domain("refusal"), self.declined),
             "wording": r.choice(DECLINES),
-            "model": r.choice(MODELS),
-            "vendor": r.choice(VENDORS),
+            "model": r.choice(self.models),
+            "vendor": r.choice(self.vendors),
             "wrong": {q["id"]: r.choice([o for o in q["options"] if o != q["key"]]) for q in r.sample(self.questions, 30)},
             "likes": {c["id"]: r.choice(c["options"]) for c in self.choices},
         }
@@ -179,7 +183,7 @@ clip = 1.0
 def main():
     out = pathlib.Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    world = World()
+    world = World(*map(int, sys.argv[2:4]))
     files, models = {}, []
 
     def source(name, lines):
