@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::scheme::{
     Aar, Adfp, ExpShift, Kgw, Listed, MarkLlmDip, MarkLlmExp, MarkLlmKgw, Prf, Scheme, SgLang,
-    SgLangDual, SynthId, SynthIdHash, Table, TextSeal, ThreeBricks, Unigram, VLlm,
+    SynthId, SynthIdHash, Table, TextSeal, ThreeBricks, Unigram, VLlm,
 };
 use crate::{How, Marker, Names, WatermarkError};
 
@@ -391,12 +391,7 @@ impl KeyFile {
         let [first, second] = keys[..] else {
             return Err(self.field("keys", format!("{} keys", keys.len()), "two keys"));
         };
-        Ok(Box::new(SgLangDual::new(
-            first,
-            second,
-            self.alpha()?,
-            width,
-        )))
+        Ok(Box::new(SgLang::dual(first, second, self.alpha()?, width)))
     }
 
     fn synthid(&self, hash: SynthIdHash) -> Result<Box<dyn Scheme>, WatermarkError> {

@@ -6,8 +6,8 @@ mod read;
 use filiation_core::Mark;
 use filiation_watermark::rng::{Mersenne, randperm};
 use filiation_watermark::scheme::{
-    Adfp, Kgw, MarkLlmDip, MarkLlmExp, MarkLlmKgw, Prf, SgLang, SgLangDual, SynthId, SynthIdHash,
-    TextSeal, ThreeBricks, Unigram, VLlm,
+    Adfp, Kgw, MarkLlmDip, MarkLlmExp, MarkLlmKgw, Prf, SgLang, SynthId, SynthIdHash, TextSeal,
+    ThreeBricks, Unigram, VLlm,
 };
 use filiation_watermark::{Dedup, Detection, KeyFile, Marker, Scheme, Units, scores};
 use read::{Golden, close};
@@ -219,7 +219,7 @@ fn serving_engines() {
     );
 
     let of = golden.at("sglang_dual");
-    let scheme = SgLangDual::new(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 0.5, 4);
+    let scheme = SgLang::dual(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, 0.5, 4);
     let got = detect(&scheme, Dedup::Window, &of.ids("prompt"), &ids);
     assert_eq!(got.scored as f64, of.at("n").number());
     close(got.sum, of.at("score").number(), 1e-12, "sglang dual");

@@ -28,7 +28,7 @@ pub use aar::Aar;
 pub use hashed::{Adfp, TextSeal};
 pub use kgw::{Kgw, Prf};
 pub use markllm::{MarkLlmDip, MarkLlmExp, MarkLlmKgw};
-pub use serving::{SgLang, SgLangDual, VLlm};
+pub use serving::{SgLang, VLlm};
 pub use shifted::{ExpShift, Shifted};
 pub use synthid::{SynthId, SynthIdHash};
 pub use table::{Listed, MOST_BYTES as MOST_TABLE_BYTES, Table};

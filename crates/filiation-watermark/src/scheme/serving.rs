@@ -140,10 +140,12 @@ fn murmur_uniform(key: u64, context: u32, token: u32) -> f64 {
     (f64::from(hash) + 0.5) / 4_294_967_296.0
 }
 
-/// SGLang, one key.
+/// SGLang, single key or dual.
 #[derive(Debug, Clone)]
 pub struct SgLang {
-    key: u64,
+    keys: [u64; 2],
+    /// Of windows under the first key; the rest are under the second.
+    share: f64,
     width: usize,
 }
 
@@ -151,11 +153,38 @@ impl SgLang {
     /// Under `key`, windows of `width` tokens. Windows reach into the prompt: without it the first
     /// `width` tokens cannot be scored.
     pub const fn new(key: u64, width: usize) -> Self {
-        Self { key, width }
+        Self::dual(key, key, 1.0, width)
+    }
+
+    /// With two keys: a coin that the window tosses says which one marks a token. The first marks the
+    /// share `share` of windows, the second the rest.
+    pub const fn dual(first: u64, second: u64, share: f64, width: usize) -> Self {
+        Self {
+            keys: [first, second],
+            share,
+            width,
+        }
+    }
+
+    fn key(&self, context: u32) -> u64 {
+        let [a, b] = self.keys;
+        if a == b {
+            return a;
+        }
+        let coin = murmur3_words(&[
+            a as u32,
+            (a >> 32) as u32,
+            b as u32,
+            (b >> 32) as u32,
+            context,
+        ]);
+        let first = u64::from(coin) < (self.share * 4_294_967_296.0).floor() as u64;
+        if first { a } else { b }
     }
 
     fn score(&self, window: &[u32], token: u32) -> f64 {
-        -(-murmur_uniform(self.key, murmur3_words(window), token)).ln_1p()
+        let context = murmur3_words(window);
+        -(-murmur_uniform(self.key(context), context, token)).ln_1p()
     }
 }
 
@@ -189,75 +218,10 @@ impl Scheme for SgLang {
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
-        Box::new(Self::new(derived(seed, 0), self.width))
-    }
-}
-
-/// SGLang with two keys: a coin that the window tosses says which one marks a token.
-#[derive(Debug, Clone)]
-pub struct SgLangDual {
-    keys: [u64; 2],
-    share: f64,
-    width: usize,
-}
-
-impl SgLangDual {
-    /// The first key marks the share `share` of windows, the second the rest.
-    pub const fn new(first: u64, second: u64, share: f64, width: usize) -> Self {
-        Self {
-            keys: [first, second],
-            share,
-            width,
-        }
-    }
-
-    fn score(&self, window: &[u32], token: u32) -> f64 {
-        let context = murmur3_words(window);
-        let [a, b] = self.keys;
-        let coin = murmur3_words(&[
-            a as u32,
-            (a >> 32) as u32,
-            b as u32,
-            (b >> 32) as u32,
-            context,
-        ]);
-        let first = u64::from(coin) < (self.share * 4_294_967_296.0).floor() as u64;
-        let key = if first { a } else { b };
-        -(-murmur_uniform(key, context, token)).ln_1p()
-    }
-}
-
-impl Scheme for SgLangDual {
-    fn reading(&self) -> Reading {
-        sglang_reading(self.width)
-    }
-
-    fn vocabulary(&self) -> Option<u32> {
-        None
-    }
-
-    fn law(&self) -> Law {
-        Law::Exponential
-    }
-
-    fn scores(&self, window: &[u32], tokens: &[u32]) -> Vec<f64> {
-        tokens.iter().map(|t| self.score(window, *t)).collect()
-    }
-
-    fn each(&self, units: &[&Unit]) -> Vec<f64> {
-        singly(units, |window, token| self.score(window, token))
-    }
-
-    fn how(&self) -> How {
-        How::Gumbel
-    }
-
-    fn memory(&self) -> Memory {
-        Memory::First(MARKED)
-    }
-
-    fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
-        let keys = [derived(seed, 0), derived(seed, 1)];
+        let keys = match self.keys {
+            [a, b] if a == b => [derived(seed, 0); 2],
+            _ => [derived(seed, 0), derived(seed, 1)],
+        };
         Box::new(Self {
             keys,
             ..self.clone()
