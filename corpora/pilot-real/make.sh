@@ -27,8 +27,10 @@ merge() {
 "$filiation" lab adapt "$here/recipe.toml" --text "$1" --models "$2" --out "$3/adapters"
 merge "$@"
 # Merged models are teachers too.
-"$filiation" lab adapt "$here/students-of-adapters.toml" --text "$1" --models "$3" --out "$3/adapters"
-merge "$@"
+for recipe in students-of-adapters longer; do
+  "$filiation" lab adapt "$here/$recipe.toml" --text "$1" --models "$3" --out "$3/adapters"
+  merge "$@"
+done
 for suite in chat reasoning code; do
   awk 'NR % 2 == 0' "$here/../../probes/$suite.jsonl" > "$3/held-out/$suite.jsonl"
 done
