@@ -1,12 +1,13 @@
-"""Asks of six long models whether they depend on what a teacher served: regeneration-rank on the logs of `lab served`.
+"""Asks of twelve models whether they depend on what a teacher served: regeneration-rank on the logs of `lab served`.
 
     python corpora/pilot-real/served.py OUT RUNS
 
 OUT is what make.sh fills; RUNS gets logs, cases and runs, and a second call goes on where the first was stopped. `filiation` must be on
-the path, or its place in FILIATION. Of each family the student whose log it is, the student of that teacher's sibling (asked the same
+the path, or its place in FILIATION. For each log the student whose log it is, the student of that teacher's sibling (asked the same
 prompts) and an innocent. Prints a row a model.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -15,6 +16,8 @@ import sys
 
 FILIATION = os.environ.get("FILIATION", "filiation")
 HERE = pathlib.Path(__file__).absolute().parent
+# The last log that is written of each recipe.
+LAST = {"recipe": "gemma3-from-smollm2-30", "longer": "gemma3-from-smollm2-jargon-30-long"}
 FAMILIES = [("smollm2", "gemma3", "gemma3-devil"), ("gemma3", "smollm2", "smollm2-jargon")]
 
 
@@ -50,13 +53,15 @@ def main():
     out, runs = (pathlib.Path(a).absolute() for a in sys.argv[1:])
     runs.mkdir(parents=True, exist_ok=True)
     logs = runs / "logs"
-    if not logs.exists():
-        served = ["lab", "served", HERE / "longer.toml", "--models", out, "--out", logs]
+    for recipe, last in LAST.items():
+        if (logs / f"{last}.jsonl").exists():
+            continue
+        served = ["lab", "served", HERE / f"{recipe}.toml", "--models", out, "--out", logs]
         subprocess.run([FILIATION, *map(str, served)], check=True, stdout=subprocess.DEVNULL)
     print("| suspect | pairs | lead | log10 p | log10 e |\n|---|---|---|---|---|")
-    for base, teacher, sibling in FAMILIES:
-        own = f"{base}-from-{teacher}-30-long"
-        for suspect in [own, f"{base}-from-{sibling}-30-long", f"{base}-both-long"]:
+    for (base, teacher, sibling), form in itertools.product(FAMILIES, ["-long", ""]):
+        own = f"{base}-from-{teacher}-30{form}"
+        for suspect in [own, f"{base}-from-{sibling}-30{form}", f"{base}-both{form}"]:
             file, run = runs / f"{suspect}.toml", runs / suspect
             file.write_text(case(suspect, base, [teacher, sibling], logs / f"{own}.jsonl", out))
             audit = ["audit", file, "--run", run, "--answers", runs / "answers"]
