@@ -7,7 +7,8 @@
 //! what all further training does, is taken out of all. In the metric of the controls' spread
 //! (Ledoit–Wolf), the suspect's displacement is the mixture Σ w_k (displacement of teacher k) with
 //! w ≥ 0 that comes nearest. The lead of k over k' is w_k − w_k'. Without controls the mean over
-//! teachers is taken out instead, and from each teacher.
+//! teachers is taken out instead, and from each teacher. Among controls the suspect is
+//! placed by what its lead exceeds the least w by: a foreign model goes towards all candidates.
 //!
 //! **Null hypothesis**: S learned from none of the candidates; but for what all further training
 //! does, it moved towards no candidate more than another. Then every score is 0 or below up to
@@ -19,7 +20,7 @@ use filiation_core::{
 };
 use filiation_stats::Bootstrap;
 
-use crate::contrast::{Leads, Seats, log10_p, of_levels};
+use crate::contrast::{Lead, Leads, Seats, log10_p, of_levels};
 use crate::{Item, ProbeError, ProbeOptions, Suite, suite};
 
 mod direction;
@@ -108,7 +109,7 @@ impl DirectionalDisplacement {
         Ok(Self {
             id: options.method_of_texts(
                 "directional-displacement",
-                2,
+                3,
                 &chosen.suites,
                 &[
                     ("bytes", &features::BYTES),
@@ -161,12 +162,24 @@ impl Probe for DirectionalDisplacement {
             .collect();
         let mut found = leads.statistic(
             |units| of_levels(&weights(units).unwrap_or_else(|_| nowhere.clone())),
-            &of_levels(&suspect.weights),
+            &beyond_alike(&suspect),
             &theirs,
         )?;
         describe(&mut found, &displaced, &suspect, &controls);
         Ok(found)
     }
+}
+
+/// The suspect's leads as they are placed among those of controls: less what it went towards all candidates
+/// alike. A model that does not start from the base differs from it as every candidate does, and a part of
+/// that is uneven by chance and by what it read; controls, which do start there, show nothing of it. What
+/// lags behind stays.
+fn beyond_alike(suspect: &Direction) -> Lead {
+    let mut leads = of_levels(&suspect.weights);
+    for lead in leads.iter_mut().flatten().filter(|lead| **lead > 0.0) {
+        *lead -= suspect.alike();
+    }
+    leads
 }
 
 // Weights and cosines of suspect and controls, and where the suspect's cosines lie among theirs.
@@ -186,6 +199,7 @@ fn describe(
     put("prompts-with-texts".into(), displaced.texts() as f64);
     put("features".into(), displaced.features() as f64);
     put("shrinkage".into(), suspect.shrinkage);
+    put("weight-alike/suspect".into(), suspect.alike());
     for (k, teacher) in teachers.iter().enumerate() {
         put(format!("weight/suspect/{teacher}"), suspect.weights[k]);
         put(format!("cos/suspect/{teacher}"), suspect.cosines[k]);

@@ -17,6 +17,13 @@ pub(super) struct Direction {
     pub(super) shrinkage: f64,
 }
 
+impl Direction {
+    /// What it went towards all teachers alike.
+    pub(super) fn alike(&self) -> f64 {
+        self.weights.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
 /// Directions of suspect and controls over any of the units.
 pub(super) struct Directions<'a> {
     displaced: &'a Displaced,

@@ -248,6 +248,40 @@ fn an_innocent_goes_towards_nobody() {
     assert!(test.log10_p > -3.0, "{test:?}");
 }
 
+/// A world in which nobody but the controls starts from the base: candidates and suspect are models of the
+/// same language that grew up elsewhere. The third candidate and the suspect read alike, a little.
+fn foreign(seed: u64) -> (Case, Logits) {
+    let mut case = Case::new(60, 6, 900 + seed);
+    let language = noise(60, 1.5, &mut case.rng);
+    let grown = |rng: &mut ChaCha8Rng| plus(&language, &noise(60, 0.4, rng), 1.0);
+    case.teachers = (0..3).map(|_| grown(&mut case.rng)).collect();
+    let own = grown(&mut case.rng);
+    let read = plus(&case.teachers[2], &language, -1.0);
+    (case, plus(&own, &read, 0.3))
+}
+
+#[test]
+fn a_model_of_another_base_is_not_accused_for_what_sets_all_candidates_apart_from_this_one() {
+    let probe = probe(60, 0, 100);
+    let mut plain = 0;
+    for seed in 0..20 {
+        let (case, suspect) = foreign(seed);
+        let script = case.script(&probe, &suspect);
+        let found = script.measure().expect("all answered");
+        let weight = |who: &str, k: usize| found.details[&format!("weight/{who}/t{k}")];
+        let lead = |who: &str| weight(who, 3) - weight(who, 1).max(weight(who, 2));
+        let theirs: Vec<f64> = (0..6).map(|c| lead(&format!("c{c}"))).collect();
+        plain += u32::from(log10_p(lead("suspect"), &theirs, 0.0).is_some_and(|p| p <= -2.0));
+        assert!(found.details["weight-alike/suspect"] > 0.05, "{found:?}");
+        for k in 1..=3 {
+            let p = found.details.get(&format!("log10-p-among-controls/t{k}"));
+            let p = p.expect("controls that differ");
+            assert!(*p > -2.0, "t{k} of world {seed}: {p}");
+        }
+    }
+    assert!(plain >= 5, "as the leads stand, {plain} of 20 are accused");
+}
+
 #[test]
 fn a_mixture_is_a_mixture_and_the_common_direction_is_nobody() {
     let probe = probe(200, 0, 100);
