@@ -143,9 +143,9 @@ fn murmur_uniform(key: u64, context: u32, token: u32) -> f64 {
 /// SGLang, single key or dual.
 #[derive(Debug, Clone)]
 pub struct SgLang {
-    keys: [u64; 2],
-    /// Of windows under the first key; the rest are under the second.
-    share: f64,
+    key: u64,
+    /// The second key, and the share of windows under the first.
+    second: Option<(u64, f64)>,
     width: usize,
 }
 
@@ -153,24 +153,28 @@ impl SgLang {
     /// Under `key`, windows of `width` tokens. Windows reach into the prompt: without it the first
     /// `width` tokens cannot be scored.
     pub const fn new(key: u64, width: usize) -> Self {
-        Self::dual(key, key, 1.0, width)
+        Self {
+            key,
+            second: None,
+            width,
+        }
     }
 
     /// With two keys: a coin that the window tosses says which one marks a token. The first marks the
     /// share `share` of windows, the second the rest.
     pub const fn dual(first: u64, second: u64, share: f64, width: usize) -> Self {
         Self {
-            keys: [first, second],
-            share,
+            key: first,
+            second: Some((second, share)),
             width,
         }
     }
 
     fn key(&self, context: u32) -> u64 {
-        let [a, b] = self.keys;
-        if a == b {
+        let a = self.key;
+        let Some((b, share)) = self.second else {
             return a;
-        }
+        };
         let coin = murmur3_words(&[
             a as u32,
             (a >> 32) as u32,
@@ -178,7 +182,7 @@ impl SgLang {
             (b >> 32) as u32,
             context,
         ]);
-        let first = u64::from(coin) < (self.share * 4_294_967_296.0).floor() as u64;
+        let first = u64::from(coin) < (share * 4_294_967_296.0).floor() as u64;
         if first { a } else { b }
     }
 
@@ -218,13 +222,10 @@ impl Scheme for SgLang {
     }
 
     fn decoy(&self, seed: u64) -> Box<dyn Scheme> {
-        let keys = match self.keys {
-            [a, b] if a == b => [derived(seed, 0); 2],
-            _ => [derived(seed, 0), derived(seed, 1)],
-        };
         Box::new(Self {
-            keys,
-            ..self.clone()
+            key: derived(seed, 0),
+            second: self.second.map(|(_, share)| (derived(seed, 1), share)),
+            width: self.width,
         })
     }
 }
